@@ -1,0 +1,40 @@
+"""The part of onnxruntime that zfviz uses; the package ships no types of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__version__: str
+
+class GraphOptimizationLevel:
+    ORT_DISABLE_ALL: GraphOptimizationLevel
+    ORT_ENABLE_ALL: GraphOptimizationLevel
+
+class SessionOptions:
+    intra_op_num_threads: int
+    inter_op_num_threads: int
+    log_severity_level: int
+    graph_optimization_level: GraphOptimizationLevel
+    def add_session_config_entry(self, key: str, value: str) -> None: ...
+
+class NodeArg:
+    name: str
+    shape: list[int | str | None]
+    type: str
+
+class InferenceSession:
+    def __init__(
+        self,
+        path_or_bytes: str | bytes,
+        sess_options: SessionOptions | None = None,
+        providers: Sequence[str | tuple[str, dict[str, Any]]] | None = None,
+        enable_fallback: int = 1,
+    ) -> None: ...
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, np.ndarray[Any, Any]]) -> list[Any]: ...
+    def get_inputs(self) -> list[NodeArg]: ...
+    def get_outputs(self) -> list[NodeArg]: ...
+    def get_providers(self) -> list[str]: ...
+
+def get_available_providers() -> list[str]: ...
+def preload_dlls() -> None: ...

@@ -1,0 +1,268 @@
+"""The canonical form: the user's graph at one opset, with every shape known, explicit pads and constants at hand.
+
+Tensors keep the names of the user's file; what the conversion adds has names of its own. Weights are not in it:
+they are the user's tensors and stay where they are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from zfviz.errors import ModelError, UnsupportedError
+from zfviz.graph.reach import dims
+from zfviz.graph.source import opset_of, stored_constants
+
+OPSET = 21
+SMALL = 1024
+"""Constants of at most this many elements are at hand in the canonical form; larger ones are weights."""
+
+Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
+"""Runs a model on an image of zeros and gives the named tensors; the runtime floor provides it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canonical:
+    """A canonical graph and what goes with it.
+
+    `live` are the tensors that descend from the image; `weights` the stored or computed constants, by name;
+    `visible` the tensors that the user's own graph holds.
+    """
+
+    graph: gs.Graph
+    image: gs.Tensor
+    live: frozenset[str]
+    weights: Mapping[str, TensorProto]
+    visible: frozenset[str]
+
+
+def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -> Canonical:
+    """The canonical form of `proto` for one static shape of its `image` input.
+
+    Raises ModelError when the model does not convert, or its shapes contradict each other.
+    """
+    weights = dict(stored_constants(proto.graph))
+    seen: dict[str, np.ndarray] = {}
+    bare = skeleton(proto, image, weights, seen)
+    while asked := _unanswered(_infer(bare), image.name, set(weights), set(seen)):
+        values = evaluate(proto, [*asked.constants, *asked.shapes])
+        weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
+        seen |= {name: values[name] for name in asked.shapes}
+        bare = skeleton(proto, image, weights, seen)
+    graph = gs.import_onnx(_infer(convert(bare, OPSET)))
+    names = {output: node.name for node in proto.graph.node for output in node.output}
+    return _settle(graph, image.name, weights, names)
+
+
+def convert(proto: ModelProto, opset: int) -> ModelProto:
+    """`proto` at another opset: converted upwards, relabelled downwards where no operator's form changed."""
+    version = opset_of(proto)
+    if version < opset:
+        try:
+            return onnx.version_converter.convert_version(proto, opset)
+        except (RuntimeError, onnx.onnx_cpp2py_export.ConvertError) as error:
+            raise ModelError(f"opset {version} does not convert to {opset}: {_first_line(error)}") from None
+    return relabel(proto, opset)
+
+
+def relabel(proto: ModelProto, opset: int) -> ModelProto:
+    """`proto` with another opset written on it; UnsupportedError where an operator's attributes or inputs differ."""
+    version = opset_of(proto)
+    if version == opset:
+        return proto
+    for node in proto.graph.node:
+        if node.domain in ("", "ai.onnx") and _form(node.op_type, version) != _form(node.op_type, opset):
+            raise UnsupportedError(
+                f"{node.op_type} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
+                f"expected an operator that both share. Export the model at opset {opset}."
+            )
+    relabelled = ModelProto()
+    relabelled.CopyFrom(proto)
+    for entry in relabelled.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = opset
+    return relabelled
+
+
+def _form(op: str, opset: int) -> object:
+    """What of an operator's schema decides how a node of it is read."""
+    try:
+        schema = onnx.defs.get_schema(op, opset)
+    except onnx.defs.SchemaError:
+        return None
+    attributes = {name: (a.type, a.default_value.SerializeToString()) for name, a in schema.attributes.items()}
+    return attributes, [i.name for i in schema.inputs], [o.name for o in schema.outputs]
+
+
+def skeleton(
+    proto: ModelProto,
+    image: ValueInfoProto,
+    weights: Mapping[str, TensorProto],
+    known: Mapping[str, np.ndarray] | None = None,
+) -> ModelProto:
+    """The user's graph without its weights: small constants stay, large ones become inputs of the same name.
+
+    `known` are values seen in a run; they tell shapes.
+    """
+    inputs = [image]
+    small: list[TensorProto] = []
+    for name, tensor in weights.items():
+        if np.prod(tensor.dims, dtype=float) <= SMALL and tensor.data_location != TensorProto.EXTERNAL:
+            small.append(tensor)
+        else:
+            inputs.append(helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+    others = [i for i in proto.graph.input if i.name != image.name and i.name not in weights]
+    nodes = [node for node in proto.graph.node if not set(node.output) & weights.keys()]
+    seen = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
+        for name, value in (known or {}).items()
+    ]
+    graph = GraphProto(
+        name=proto.graph.name or "graph",
+        node=nodes,
+        input=[*inputs, *others],
+        output=[_shapeless(output) for output in proto.graph.output],
+        initializer=small,
+        value_info=seen,
+    )
+    return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
+
+
+def _shapeless(value: ValueInfoProto) -> ValueInfoProto:
+    """The same output without its shape, which was written for any image size."""
+    bare = ValueInfoProto(name=value.name)
+    bare.type.tensor_type.elem_type = value.type.tensor_type.elem_type
+    return bare
+
+
+def _infer(proto: ModelProto) -> ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"the model's shapes contradict each other: {_first_line(error)}. Export it again.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """Tensors that only a run of the model can tell: constants that it computes, shapes that inference did not find."""
+
+    constants: list[str]
+    shapes: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.constants or self.shapes)
+
+
+def _unanswered(proto: ModelProto, image: str, constants: set[str], answered: set[str]) -> _Unanswered:
+    known = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if _is_static(v)}
+    shapes = [name for node in proto.graph.node for name in node.output if name and name not in known | answered]
+    return _Unanswered(_computed_constants(proto, known | {image}, constants), shapes)
+
+
+def _computed_constants(proto: ModelProto, known: set[str], constants: set[str]) -> list[str]:
+    """The tensors computed from nothing but constants and known shapes, where a node that is not uses them."""
+    fixed = constants | {""}
+    frontier: dict[str, None] = {}
+    for node in proto.graph.node:
+        shape_only = node.op_type in ("Shape", "Size") and not node.domain and node.input[0] in known
+        has_body = any(a.HasField("g") for a in node.attribute)
+        if shape_only or (not has_body and all(name in fixed for name in node.input)):
+            fixed.update(node.output)
+        else:
+            frontier |= dict.fromkeys(name for name in node.input if name in fixed - constants - {""})
+    return list(frontier)
+
+
+def _is_static(value: ValueInfoProto) -> bool:
+    shape = value.type.tensor_type.shape
+    return value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim)
+
+
+def _settle(
+    graph: gs.Graph, image_name: str, weights: Mapping[str, TensorProto], names: Mapping[str, str]
+) -> Canonical:
+    """Leave only what descends from the image, spelled out; `names` are the user's node names by output."""
+    graph.toposort()
+    image = next(t for t in graph.inputs if t.name == image_name)
+    live = {image_name}
+    nodes: list[gs.Node] = []
+    for node in graph.nodes:
+        if any(t.name in live for t in node.inputs):
+            live.update(t.name for t in node.outputs if not t.is_empty())
+            # the conversion gives names to nodes that have none
+            node.name = names.get(node.outputs[0].name, "")
+            _explicit(node)
+            nodes.append(node)
+        elif node.op == "Constant":
+            _fold_constant(node)
+    graph.nodes = nodes
+    return Canonical(graph, image, frozenset(live), weights, frozenset(names) | {image_name})
+
+
+def _fold_constant(node: gs.Node) -> None:
+    """Turn the output of a Constant that the opset conversion wrote into a constant tensor."""
+    value = node.attrs["value"].values
+    output = node.outputs[0]
+    constant = gs.Constant(output.name, np.asarray(value))
+    for user in list(output.outputs):
+        user.inputs = [constant if t is output else t for t in user.inputs]
+
+
+def _explicit(node: gs.Node) -> None:
+    """Write out what the node's attributes leave to defaults, so that rules read one spelling."""
+    settle = _EXPLICIT.get(node.op)
+    if settle is not None and not node.domain:
+        settle(node)
+
+
+def _explicit_window(node: gs.Node) -> None:
+    rank = len(dims(node.inputs[0])) - 2
+    if "kernel_shape" not in node.attrs:
+        node.attrs["kernel_shape"] = list(dims(node.inputs[1])[2:])
+    for name, default in (("strides", [1] * rank), ("dilations", [1] * rank), ("pads", [0] * 2 * rank)):
+        node.attrs.setdefault(name, default)
+    if node.op in ("Conv", "ConvTranspose"):
+        node.attrs.setdefault("group", 1)
+    mode = node.attrs.pop("auto_pad", "NOTSET")
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        node.attrs["pads"] = _same_pads(node, lower=mode == "SAME_LOWER")
+    elif mode == "VALID":
+        node.attrs["pads"] = [0] * 2 * rank
+
+
+def _same_pads(node: gs.Node, lower: bool) -> list[int]:
+    """Pads that make ceil(size / stride) outputs, the odd one at the end, or at the begin when `lower`."""
+    begins: list[int] = []
+    ends: list[int] = []
+    settings = zip(
+        dims(node.inputs[0])[2:], node.attrs["kernel_shape"], node.attrs["strides"], node.attrs["dilations"], strict=True
+    )
+    for size, kernel, stride, dilation in settings:
+        total = max(0, (ceil(size / stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
+        less, more = total // 2, total - total // 2
+        begins.append(more if lower else less)
+        ends.append(less if lower else more)
+    return begins + ends
+
+
+def _explicit_perm(node: gs.Node) -> None:
+    node.attrs.setdefault("perm", list(reversed(range(len(dims(node.inputs[0]))))))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+_EXPLICIT: dict[str, Callable[[gs.Node], Any]] = {
+    "Conv": _explicit_window,
+    "ConvTranspose": _explicit_window,
+    "MaxPool": _explicit_window,
+    "AveragePool": _explicit_window,
+    "LpPool": _explicit_window,
+    "Transpose": _explicit_perm,
+}

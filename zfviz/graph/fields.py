@@ -1,0 +1,75 @@
+"""Receptive fields: which rectangle of the image each position of each tensor sees, and which axes are y and x."""
+
+from dataclasses import dataclass, replace
+
+from onnx_graphsurgeon import Graph, Node, Tensor
+
+from zfviz.graph.reach import Reach, dims
+from zfviz.graph.rules import find_reach
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the positions of a tensor see along one image axis (y or x).
+
+    Position p along `axis` sees the `size` image pixels from `start + jump * p` on; `size` None means all of them.
+    `axis` is None where the tensor has no axis that follows the image's.
+    """
+
+    axis: int | None
+    start: int
+    jump: int
+    size: int | None
+
+    def span(self, position: int | None, extent: int) -> tuple[int, int]:
+        """The pixels [begin, end) that `position` sees of an image axis `extent` pixels long; may stick out."""
+        if self.size is None or position is None or self.axis is None:
+            return 0, extent
+        begin = self.start + self.jump * position
+        return begin, begin + self.size
+
+
+Fields = tuple[Field, Field]
+"""The fields along y and x."""
+
+
+def trace_fields(graph: Graph, image: Tensor, image_axes: tuple[int, int]) -> dict[str, Fields]:
+    """The fields of every tensor that descends from the image, by tensor name."""
+    y, x = (Field(axis, 0, 1, 1) for axis in image_axes)
+    fields: dict[str, Fields] = {image.name: (y, x)}
+    for node in graph.nodes:
+        reach = find_reach(node)
+        seen = [(i, fields[t.name]) for i, t in enumerate(node.inputs) if t.name in fields]
+        if not seen:
+            continue
+        for output in node.outputs:
+            through = [tuple(_through(node, i, output, field, reach) for field in pair) for i, pair in seen]
+            fields[output.name] = (_union([pair[0] for pair in through]), _union([pair[1] for pair in through]))
+    return fields
+
+
+def _through(node: Node, index: int, output: Tensor, field: Field, reach: Reach) -> Field:
+    """The field of `output` along one image axis, as seen through one input of its node."""
+    if field.axis is None:
+        return field
+    for axis in range(len(dims(output))):
+        tap = reach(node, index, axis)
+        if tap is not None and tap.axis == field.axis:
+            size = None if field.size is None else field.size + (tap.extent - 1) * field.jump
+            return Field(axis, field.start + field.jump * tap.offset, field.jump * tap.stride, size)
+    return Field(None, 0, field.jump, None)
+
+
+def _union(fields: list[Field]) -> Field:
+    """The smallest field that holds all of the `fields`."""
+    followed = [f for f in fields if f.axis is not None]
+    if not followed:
+        return Field(None, 0, max(f.jump for f in fields), None)
+    first = followed[0]
+    if any(f.axis != first.axis for f in followed):
+        return Field(None, 0, first.jump, None)
+    if len(followed) < len(fields) or any(f.size is None or f.jump != first.jump for f in followed):
+        return replace(first, size=None)
+    start = min(f.start for f in followed)
+    end = max(f.start + (f.size or 0) for f in followed)
+    return replace(first, start=start, size=end - start)

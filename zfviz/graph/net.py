@@ -1,0 +1,216 @@
+"""What rules build with: nodes of the companion graph, forward values, and sizes that come from the frame."""
+
+from collections.abc import Sequence
+from itertools import product
+from math import ceil, prod
+from typing import Any, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from zfviz.errors import UnsupportedError
+from zfviz.graph.canonical import Canonical
+from zfviz.graph.reach import dims, is_real
+
+Unpool = Literal["scatter", "maxunpool"]
+
+OPSET = 18
+"""The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
+RESERVED = ("signal", "pixels")
+FLOAT = np.dtype(np.float32)
+
+
+class Net:
+    """A companion graph under construction.
+
+    Signals have the shape of the forward tensor they belong to, with K in the place of its batch.
+    """
+
+    def __init__(self, canonical: Canonical, unpool: Unpool = "scatter") -> None:
+        self.canonical = canonical
+        self.unpool = unpool
+        self.graph = gs.Graph(name="companion", opset=OPSET)
+        self.values: dict[str, gs.Variable] = {}
+        self.pooled: dict[str, str] = {}
+        self.weights: dict[str, gs.Tensor] = {}
+        self._recomputed: dict[str, gs.Tensor] = {}
+        self._constants: dict[tuple[object, ...], gs.Constant] = {}
+        self._count = 0
+
+    def emit(self, op: str, *inputs: gs.Tensor, outputs: int = 1, **attrs: Any) -> Any:
+        """The output of a new node, or a tuple of them when `outputs` is above one."""
+        made = tuple(gs.Variable(self._fresh(op)) for _ in range(outputs))
+        node = gs.Node(op, name=made[0].name, attrs=attrs, inputs=list(inputs), outputs=list(made))
+        self.graph.nodes.append(node)
+        return made if outputs > 1 else made[0]
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> gs.Constant:
+        """A constant tensor; equal ones are one."""
+        array = np.asarray(values, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = gs.Constant(self._fresh("constant"), array)
+        return self._constants[key]
+
+    def ints(self, values: Sequence[int] | int) -> gs.Constant:
+        """A constant of int64: shapes, axes, pads."""
+        return self.constant(values, np.int64)
+
+    def wants(self, tensor: gs.Tensor) -> bool:
+        """Whether a signal can go on through `tensor`: it descends from the image and holds real numbers."""
+        return tensor.name in self.canonical.live and is_real(tensor)
+
+    def forward(self, tensor: gs.Tensor) -> gs.Tensor:
+        """The forward value of `tensor`: a weight, an input of the companion, or recomputed from such."""
+        name = tensor.name
+        if isinstance(tensor, gs.Constant) and name not in self.canonical.weights:
+            return self.constant(tensor.values, tensor.values.dtype)
+        if name in RESERVED:
+            raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
+        if name in self.canonical.weights:
+            return self.weights.setdefault(name, gs.Variable(name))
+        if name in self.canonical.visible:
+            if name not in self.values:
+                self.values[name] = gs.Variable(name, tensor.dtype, [None, *dims(tensor)[1:]])
+            return self.values[name]
+        if name not in self._recomputed:
+            self._recompute(tensor.inputs[0])
+        return self._recomputed[name]
+
+    def switches(self, layer: gs.Node) -> gs.Tensor:
+        """The switches of a MaxPool: int64, the shape of its output, each the place of the maximum in its own plane."""
+        pooled = layer.outputs[0]
+        if pooled.name not in self.canonical.visible:
+            raise UnsupportedError("the pooling is not a node of the model's own graph")
+        name = f"{pooled.name}/switches"
+        if name not in self.values:
+            self.values[name] = gs.Variable(name, np.int64, [None, *dims(pooled)[1:]])
+            self.pooled[name] = pooled.name
+        plane = prod(dims(layer.inputs[0])[2:])
+        return self.emit("Mod", self.values[name], self.ints(plane))
+
+    def scatter_add(self, indices: gs.Tensor, signal: gs.Tensor, like: gs.Tensor) -> gs.Tensor:
+        """The signal [K, C, ...] put at `indices` of each plane of `like`; what meets at one place adds up."""
+        size = dims(like)[2:]
+        flat = self.emit("Reshape", signal, self.ints([0, 0, -1]))
+        places = self.emit("Reshape", indices, self.ints([0, 0, -1]))
+        return self.emit("Reshape", self._scatter(places, flat, 2, prod(size)), self.ints([0, 0, *size]))
+
+    def max_unpool(self, layer: gs.Node, signal: gs.Tensor) -> gs.Tensor:
+        """What `scatter_add` gives, from MaxUnpool nodes: they overwrite, so windows that overlap go to different ones."""
+        size, pooled = dims(layer.inputs[0])[1:], dims(layer.outputs[0])[2:]
+        if layer.inputs[0].dtype != FLOAT:
+            raise UnsupportedError("MaxUnpool takes float32 only; choose scatter")
+        offsets = self.emit("Range", self.ints(0), self._batch(signal, squeeze=True), self.ints(1))
+        offsets = self.emit("Reshape", offsets, self.ints([-1, *[1] * (len(size))]))
+        channels = self.emit("Reshape", self.ints(range(size[0])), self.ints([1, -1, *[1] * (len(size) - 1)]))
+        planes = self.emit("Add", self.emit("Mul", offsets, self.ints(size[0])), channels)
+        indices = self.emit("Add", self.switches(layer), self.emit("Mul", planes, self.ints(prod(size[1:]))))
+        shape = self.emit("Concat", self._batch(signal), self.ints(size), axis=0)
+        extents = [(k - 1) * d + 1 for k, d in zip(layer.attrs["kernel_shape"], layer.attrs["dilations"], strict=True)]
+        phases = [ceil(extent / stride) for extent, stride in zip(extents, layer.attrs["strides"], strict=True)]
+        parts: list[gs.Tensor] = []
+        for starts in product(*(range(min(p, out)) for p, out in zip(phases, pooled, strict=True))):
+            axes = list(range(2, 2 + len(pooled)))
+            chosen = [self.slice(t, starts, pooled, axes, phases) for t in (signal, indices)]
+            unit = [1] * len(pooled)
+            parts.append(self.emit("MaxUnpool", *chosen, shape, kernel_shape=unit, strides=unit))
+        return self.total(parts)
+
+    def filter(self, layer: gs.Node, signal: gs.Tensor, weight: gs.Tensor, like: gs.Tensor, group: int) -> gs.Tensor:
+        """The transpose of a convolution with the window attributes of `layer`, as large as `like`."""
+        strides, dilations, pads = (list(layer.attrs[name]) for name in ("strides", "dilations", "pads"))
+        size, rank = dims(like)[2:], len(strides)
+        reached = [
+            (out - 1) * s + (k - 1) * d + 1
+            for out, s, k, d in zip(
+                dims(layer.outputs[0])[2:], strides, layer.attrs["kernel_shape"], dilations, strict=True
+            )
+        ]
+        begins = pads[:rank]
+        # a window of ceil_mode may reach beyond the pads
+        ends = [max(e, r - n - b) for e, r, n, b in zip(pads[rank:], reached, size, begins, strict=True)]
+        rest = [n + b + e - r for n, b, e, r in zip(size, begins, ends, reached, strict=True)]
+        common: dict[str, Any] = {
+            "strides": strides,
+            "dilations": dilations,
+            "group": group,
+            "output_padding": rest,
+            "kernel_shape": list(layer.attrs["kernel_shape"]),
+        }
+        if begins == ends:
+            return self.emit("ConvTranspose", signal, weight, pads=begins + ends, **common)
+        # CUDA takes symmetric pads only: transpose as if without pads, then cut them off
+        padded = self.emit("ConvTranspose", signal, weight, pads=[0] * 2 * rank, **common)
+        return self.slice(padded, begins, [b + n for b, n in zip(begins, size, strict=True)], range(2, rank + 2))
+
+    def zeros_along(self, signal: gs.Tensor, axis: int, size: int, rank: int) -> gs.Tensor:
+        """Zeros in the shape of `signal`, but `size` long along `axis`."""
+        shape = [1] * rank
+        shape[axis] = size
+        # the shape of a slice stays a plain input; one computed from numbers would leave the GPU
+        one = self.slice(signal, [0], [1], [axis])
+        return self.emit("Expand", self.constant(np.zeros(shape)), self.emit("Shape", one))
+
+    def slice(
+        self, tensor: gs.Tensor, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int] = ()
+    ) -> gs.Tensor:
+        """The part [start, end) along each of the `axes`."""
+        steps = steps or [1] * len(axes)
+        return self.emit("Slice", tensor, *(self.ints(list(v)) for v in (starts, ends, axes, steps)))
+
+    def reshape_like(self, signal: gs.Tensor, tensor: gs.Tensor) -> gs.Tensor:
+        """The signal in the shape of `tensor`, whatever its batch."""
+        return self.emit("Reshape", signal, self.ints([-1, *dims(tensor)[1:]]))
+
+    def unbroadcast(self, signal: gs.Tensor, layer: gs.Node, tensor: gs.Tensor) -> gs.Tensor:
+        """The signal at the output of `layer` summed over the axes along which `tensor` was repeated."""
+        outs, ins = dims(layer.outputs[0]), dims(tensor)
+        extra = len(outs) - len(ins)
+        axes = [a for a, size in enumerate(outs) if a < extra or (ins[a - extra] == 1 and size != 1)]
+        if not axes:
+            return signal
+        if 0 in axes:
+            raise UnsupportedError(f"{tensor.name!r} descends from the image but is shared by the batch")
+        return self.emit("ReduceSum", signal, self.ints(axes), keepdims=1)
+
+    def gather_back(self, signal: gs.Tensor, places: Sequence[int], axis: int, like: gs.Tensor) -> gs.Tensor:
+        """The transpose of taking `places` along `axis` of the tensor `like`; what meets at one place adds up."""
+        size, rank = dims(like)[axis], len(dims(like))
+        order = np.argsort(places, kind="stable")
+        if np.array_equal(np.asarray(places)[order], np.arange(size)):
+            return self.emit("Gather", signal, self.ints(order.tolist()), axis=axis)
+        column = np.reshape(places, [-1 if a == axis else 1 for a in range(rank)])
+        return self._scatter(self.constant(column, np.int64), signal, axis, size, rank)
+
+    def _scatter(self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3) -> gs.Tensor:
+        places = self.emit("Expand", places, self.emit("Shape", signal))
+        zeros = self.zeros_along(signal, axis, size, rank)
+        return self.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add")
+
+    def total(self, signals: Sequence[gs.Tensor]) -> gs.Tensor:
+        """The sum of signals that meet at one tensor."""
+        return signals[0] if len(signals) == 1 else self.emit("Sum", *signals)
+
+    def mask(self, condition: gs.Tensor, signal: gs.Tensor) -> gs.Tensor:
+        """The signal where the condition holds, else zero."""
+        return self.emit("Where", condition, signal, self.constant(0))
+
+    def _batch(self, signal: gs.Tensor, squeeze: bool = False) -> gs.Tensor:
+        batch = self.emit("Shape", signal, start=0, end=1)
+        return self.emit("Squeeze", batch) if squeeze else batch
+
+    def _recompute(self, node: gs.Node) -> None:
+        """Repeat a node that only the canonical form has, so that its outputs are at hand in the companion."""
+        inputs = [t if t.is_empty() else self.forward(t) for t in node.inputs]
+        outputs = [gs.Variable(self._fresh(t.name), t.dtype) for t in node.outputs]
+        self._recomputed |= {t.name: made for t, made in zip(node.outputs, outputs, strict=True)}
+        self.graph.nodes.append(gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs))
+
+    def _fresh(self, stem: str) -> str:
+        """A name that no tensor of the user's graph has."""
+        while True:
+            self._count += 1
+            name = f"{stem}_{self._count}"
+            if name not in self.canonical.visible and name not in self.canonical.weights:
+                return name

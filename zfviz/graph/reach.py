@@ -1,0 +1,85 @@
+"""How far an op reaches: which positions of an input one position of an output depends on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
+from typing import cast
+
+import numpy as np
+from onnx_graphsurgeon import Node, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Position p of an output axis depends on [stride * p + offset, stride * p + offset + extent) of input axis `axis`."""
+
+    axis: int
+    stride: int = 1
+    offset: int = 0
+    extent: int = 1
+
+
+Reach = Callable[[Node, int, int], Tap | None]
+"""(node, index of the input, axis of the output) -> the tap on that input, or None: no single axis answers."""
+
+
+def dims(tensor: Tensor) -> tuple[int, ...]:
+    """The sizes of a tensor of the canonical form, where every shape is known."""
+    return cast("tuple[int, ...]", tuple(tensor.shape or ()))
+
+
+def is_real(tensor: Tensor) -> bool:
+    """Whether a tensor holds real numbers, so that a signal can pass it."""
+    return tensor.dtype is not None and np.issubdtype(tensor.dtype, np.floating)
+
+
+def whole_map(node: Node, index: int, axis: int) -> Tap | None:
+    """Every position depends on the whole of the input."""
+    del node, index, axis
+    return None
+
+
+def pointwise(node: Node, index: int, axis: int) -> Tap | None:
+    """Each position depends on the same position of every input, after broadcasting."""
+    ins, outs = dims(node.inputs[index]), dims(node.outputs[0])
+    same = axis - (len(outs) - len(ins))
+    return Tap(same) if same >= 0 and ins[same] == outs[axis] else None
+
+
+def window(node: Node, index: int, axis: int) -> Tap | None:
+    """Each position depends on a window: kernel, stride, dilation and pads as the canonical form holds them."""
+    spatial = axis - 2
+    if index != 0 or spatial < 0:
+        return Tap(0) if axis == 0 else None
+    kernel, dilation = node.attrs["kernel_shape"][spatial], node.attrs["dilations"][spatial]
+    return Tap(axis, node.attrs["strides"][spatial], -node.attrs["pads"][spatial], (kernel - 1) * dilation + 1)
+
+
+def permuted(node: Node, index: int, axis: int) -> Tap | None:
+    """Transpose: each axis is another one of the input."""
+    del index
+    return Tap(node.attrs["perm"][axis])
+
+
+def regrouped(node: Node, index: int, axis: int) -> Tap | None:
+    """Reshape and its kin: an axis that is neither split nor merged stays what it was."""
+    ins, outs = dims(node.inputs[index]), dims(node.outputs[0])
+    before = prod(outs[:axis])
+    for same, start in enumerate(_starts(ins)):
+        if start == before and ins[same] == outs[axis] > 1:
+            return Tap(same)
+    return None
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    """For each axis the product of the sizes before it."""
+    return list(accumulate(sizes, lambda product, size: product * size, initial=1))[: len(sizes)]
+
+
+def joined(node: Node, index: int, axis: int) -> Tap | None:
+    """Concat: along the joined axis an input holds only its own part."""
+    rank = len(dims(node.outputs[0]))
+    if axis == node.attrs["axis"] % rank:
+        return Tap(axis, offset=-sum(dims(t)[axis] for t in node.inputs[:index]))
+    return Tap(axis)

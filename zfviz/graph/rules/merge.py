@@ -1,0 +1,81 @@
+"""Where branches meet: sums, products, and tensors laid side by side."""
+
+from onnx_graphsurgeon import Node, Tensor
+
+from zfviz.graph.net import Net
+from zfviz.graph.reach import Tap, dims, joined, pointwise
+from zfviz.graph.rules import Signals, rule
+
+
+@rule("Add", reach=pointwise)
+@rule("Sum", reach=pointwise)
+def copy(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal, to each summand."""
+    return {i: net.unbroadcast(signal, layer, t) for i, t in enumerate(layer.inputs) if net.wants(t)}
+
+
+@rule("Sub", reach=pointwise)
+def copy_and_negate(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal to the minuend, its negative to the subtrahend."""
+    signals: dict[int, Tensor | None] = {}
+    if net.wants(layer.inputs[0]):
+        signals[0] = net.unbroadcast(signal, layer, layer.inputs[0])
+    if net.wants(layer.inputs[1]):
+        signals[1] = net.unbroadcast(net.emit("Neg", signal), layer, layer.inputs[1])
+    return signals
+
+
+@rule("Mul", reach=pointwise)
+def times_other(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal times the other factor, for each factor: a gate passes both ways, in every method."""
+    return {
+        i: net.unbroadcast(net.emit("Mul", signal, net.forward(layer.inputs[1 - i])), layer, t)
+        for i, t in enumerate(layer.inputs)
+        if net.wants(t)
+    }
+
+
+@rule("Div", reach=pointwise)
+def over_divisor(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal over the divisor; to the divisor, that times minus the quotient."""
+    divided = net.emit("Div", signal, net.forward(layer.inputs[1]))
+    signals: dict[int, Tensor | None] = {}
+    if net.wants(layer.inputs[0]):
+        signals[0] = net.unbroadcast(divided, layer, layer.inputs[0])
+    if net.wants(layer.inputs[1]):
+        scaled = net.emit("Neg", net.emit("Mul", divided, net.forward(layer.outputs[0])))
+        signals[1] = net.unbroadcast(scaled, layer, layer.inputs[1])
+    return signals
+
+
+@rule("Concat", reach=joined)
+def take_apart(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """To each input, the part of the signal that it filled."""
+    axis = layer.attrs["axis"] % len(dims(layer.outputs[0]))
+    signals: dict[int, Tensor | None] = {}
+    start = 0
+    for index, tensor in enumerate(layer.inputs):
+        size = dims(tensor)[axis]
+        if net.wants(tensor):
+            signals[index] = net.slice(signal, [start], [start + size], [axis])
+        start += size
+    return signals
+
+
+def _parted(node: Node, index: int, axis: int) -> Tap | None:
+    """Split: along the split axis positions move, by a distance that differs from output to output."""
+    rank = len(dims(node.inputs[0]))
+    return Tap(axis) if index == 0 and axis != node.attrs.get("axis", 0) % rank else None
+
+
+@rule("Split", reach=_parted, every_output=True)
+def put_together(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> Signals:
+    """The signals side by side, zeros where none came."""
+    rank = len(dims(layer.inputs[0]))
+    axis = layer.attrs.get("axis", 0) % rank
+    some = next(s for s in signal if s is not None)
+    parts = [
+        net.zeros_along(some, axis, dims(output)[axis], rank) if part is None else part
+        for output, part in zip(layer.outputs, signal, strict=True)
+    ]
+    return {0: net.emit("Concat", *parts, axis=axis)}

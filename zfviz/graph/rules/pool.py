@@ -1,0 +1,60 @@
+"""Pooling: the paper's unpool step, and averages."""
+
+from math import prod
+
+import numpy as np
+from onnx_graphsurgeon import Node, Tensor
+
+from zfviz.graph.net import Net
+from zfviz.graph.reach import dims, window
+from zfviz.graph.rules import Signals, rule
+
+
+@rule("MaxPool", reach=window)
+def unpool(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Put each signal back where its maximum was; where windows overlap, signals add up (paper, section 2.1)."""
+    if net.unpool == "maxunpool":
+        return {0: net.max_unpool(layer, signal)}
+    return {0: net.scatter_add(net.switches(layer), signal, like=layer.inputs[0])}
+
+
+@rule("AveragePool", reach=window)
+def spread(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Spread each signal evenly over the window it was averaged from."""
+    kernel = layer.attrs["kernel_shape"]
+    share = net.emit("Div", signal, net.constant(_window_counts(layer)))
+    # every channel is filtered alone, by ones: one kernel serves all when channels are moved to the batch
+    planes = net.emit("Reshape", share, net.ints([-1, 1, *dims(layer.outputs[0])[2:]]))
+    summed = net.filter(layer, planes, net.constant(np.ones([1, 1, *kernel])), like=layer.inputs[0], group=1)
+    return {0: net.reshape_like(summed, layer.inputs[0])}
+
+
+def _window_counts(layer: Node) -> np.ndarray:
+    """By how many elements each output of an AveragePool was divided: [1, 1, *map]."""
+    counts = np.ones([1, 1])
+    rank = len(layer.attrs["kernel_shape"])
+    for axis in range(rank):
+        size, out = dims(layer.inputs[0])[2 + axis], dims(layer.outputs[0])[2 + axis]
+        kernel, stride = layer.attrs["kernel_shape"][axis], layer.attrs["strides"][axis]
+        begin, end = layer.attrs["pads"][axis], layer.attrs["pads"][rank + axis]
+        taps = np.arange(out)[:, None] * stride - begin + np.arange(kernel) * layer.attrs["dilations"][axis]
+        low, high = (-begin, size + end) if layer.attrs.get("count_include_pad", 0) else (0, size)
+        along = ((taps >= low) & (taps < high)).sum(axis=1)
+        counts = counts[..., None] * along
+    return counts
+
+
+@rule("GlobalAveragePool")
+def spread_over_map(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Spread each signal evenly over its whole map."""
+    size = dims(layer.inputs[0])[2:]
+    share = net.emit("Mul", signal, net.constant(1 / prod(size)))
+    return {0: net.emit("Expand", share, net.ints([1, 1, *size]))}
+
+
+@rule("GlobalMaxPool")
+def unpool_over_map(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Put each signal back where the maximum of its map was."""
+    planes = net.emit("Reshape", net.forward(layer.inputs[0]), net.ints([0, 0, -1]))
+    switches = net.emit("ArgMax", planes, axis=2, keepdims=1)
+    return {0: net.scatter_add(switches, signal, like=layer.inputs[0])}

@@ -1,0 +1,156 @@
+"""The user's model as it came: read from a path or bytes, checked, never trusted."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, TensorProto
+
+from zfviz.errors import ModelError
+
+MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A model as the user has it: the proto (weights in outside files are left there), where it lies, its SHA-256."""
+
+    proto: ModelProto
+    name: str
+    folder: Path | None
+    sha256: str
+
+
+def read_source(model: str | Path | bytes | ModelProto) -> Source:
+    """The model behind a path, bytes or a ModelProto.
+
+    Raises ModelError: no such file, not ONNX, truncated, no graph, or outside data missing or beyond the model's folder.
+    """
+    folder = None
+    if isinstance(model, ModelProto):
+        proto, name = model, model.graph.name or "model"
+        sha256 = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest() if _fits(proto) else ""
+    else:
+        if isinstance(model, bytes):
+            data, name = model, "model"
+        else:
+            path = Path(model)
+            data, name, folder = _read_file(path), path.name, path.resolve().parent
+        proto = _parse(data, name)
+        sha256 = hashlib.sha256(data).hexdigest()
+    if not proto.graph.node:
+        raise ModelError(f"{name} holds no nodes; expected an ONNX model with a graph. Export it again.")
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    source = Source(proto, name, folder, sha256)
+    for tensor in outside_tensors(proto):
+        _check_outside(tensor, source)
+    return source
+
+
+def opset_of(proto: ModelProto) -> int:
+    """The version of the standard operator set that the model imports."""
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            return entry.version
+    raise ModelError(
+        "the model imports no standard operator set; expected opset_import with domain ''. Export it again."
+    )
+
+
+def outside_tensors(proto: ModelProto) -> Iterator[TensorProto]:
+    """The tensors whose data lies in files beside the model."""
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield tensor
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_location == TensorProto.EXTERNAL:
+                yield attribute.t
+
+
+def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
+    """The tensors that the model stores, by name: initializers and the values of Constant nodes."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and not node.domain:
+            constants[node.output[0]] = _constant_value(node)
+    return constants
+
+
+def _constant_value(node: onnx.NodeProto) -> TensorProto:
+    attribute = node.attribute[0]
+    name = node.output[0]
+    if attribute.name == "value":
+        tensor = TensorProto()
+        tensor.CopyFrom(attribute.t)
+        tensor.name = name
+        return tensor
+    value = onnx.helper.get_attribute_value(attribute)
+    kinds = {"value_float": TensorProto.FLOAT, "value_floats": TensorProto.FLOAT}
+    kinds |= {"value_int": TensorProto.INT64, "value_ints": TensorProto.INT64}
+    if attribute.name not in kinds:
+        raise ModelError(f"Constant {name!r} holds a {attribute.name}; expected a tensor or numbers. Export it again.")
+    values, shape = ([value], []) if attribute.name in ("value_float", "value_int") else (value, [len(value)])
+    return onnx.helper.make_tensor(name, kinds[attribute.name], shape, values)
+
+
+def _fits(proto: ModelProto) -> bool:
+    return proto.ByteSize() <= MAX_INLINE_BYTES
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no file at {path}; expected an .onnx file. Check the path.") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); expected an .onnx file.") from None
+
+
+def _parse(data: bytes, name: str) -> ModelProto:
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        raise ModelError(
+            f"{name} ({len(data):,} bytes) is no ONNX file, or a truncated one; expected a serialized ModelProto. "
+            "Download or export it again."
+        ) from None
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise ModelError(f"{name} ({len(data):,} bytes) is no ONNX model; expected a serialized ModelProto.")
+    return proto
+
+
+def _check_outside(tensor: TensorProto, source: Source) -> None:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if source.folder is None:
+        raise ModelError(
+            f"weight {tensor.name!r} lies in the file {location!r}, but the model came without a folder; "
+            "expected a path. Load it by path."
+        )
+    path = (source.folder / location).resolve()
+    if not location or not path.is_relative_to(source.folder):
+        raise ModelError(
+            f"weight {tensor.name!r} points at {location!r}, outside the model's folder {source.folder}; "
+            "expected a file beside the model. Do not trust this model."
+        )
+    if not path.is_file():
+        raise ModelError(
+            f"weight {tensor.name!r} lies in {location!r}, which is not in {source.folder}; "
+            "expected the file beside the model. Copy it there."
+        )
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+    except ValueError:
+        raise ModelError(f"weight {tensor.name!r} has an offset or length that is no number.") from None
+    size = path.stat().st_size
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ModelError(
+            f"weight {tensor.name!r} should be bytes {offset} to {offset + length} of {location!r}, "
+            f"which has {size}; the file is truncated. Copy it again."
+        )

@@ -1,0 +1,104 @@
+"""Sessions: where onnxruntime runs a graph, on which device, with how many threads."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from onnx import ModelProto
+
+from zfviz.errors import DeviceError, ModelError
+
+Device = Literal["auto", "cpu", "cuda"]
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+# full float32 products, so that the GPU gives what the CPU gives
+CUDA_OPTIONS = {"use_tf32": "0"}
+SILENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A graph that is ready to run; `device` is where it runs."""
+
+    device: str
+    _session: ort.InferenceSession
+
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """The named outputs for these inputs; ModelError when onnxruntime fails."""
+        try:
+            values = self._session.run(list(outputs), dict(feeds))
+        except Exception as error:
+            raise ModelError(f"onnxruntime could not run the model: {_first_line(error)}") from error
+        return dict(zip(outputs, values, strict=True))
+
+
+def open_session(
+    proto: ModelProto,
+    folder: Path | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+    optimize: bool = True,
+) -> Session:
+    """A session of the graph; weights outside it are read from `folder`.
+
+    Raises DeviceError when CUDA is asked for and missing, ModelError when onnxruntime refuses the graph.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    chosen = choose_device(device)
+    providers: list[str | tuple[str, dict[str, Any]]] = [(CUDA, CUDA_OPTIONS), CPU] if chosen == "cuda" else [CPU]
+    try:
+        session = ort.InferenceSession(proto.SerializeToString(), options, providers, enable_fallback=0)
+    except Exception as error:
+        raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+    if chosen == "cuda" and CUDA not in session.get_providers():
+        if device == "auto":
+            return Session("cpu", session)
+        raise DeviceError(
+            "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
+            "Install them with `pip install 'zfviz[cuda]'`, or use --device cpu."
+        )
+    return Session(chosen, session)
+
+
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Where to run: `auto` takes CUDA where it can be used. Raises DeviceError that says what is missing."""
+    if device == "cpu":
+        return "cpu"
+    missing = _missing_for_cuda()
+    if not missing:
+        ort.preload_dlls()
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise DeviceError(f"--device cuda: {missing} Or use --device cpu.")
+
+
+def _missing_for_cuda() -> str:
+    """What stands between this machine and CUDA, or nothing."""
+    if CUDA not in ort.get_available_providers():
+        return "this onnxruntime has no CUDA; expected onnxruntime-gpu. Install it in place of onnxruntime."
+    # onnxruntime names CUDA also where there is no GPU, and says so only by printing: ask the driver
+    driver = find_library("cuda") or find_library("nvcuda")
+    if driver is None:
+        return "no NVIDIA driver (libcuda) on this machine; expected a GPU and its driver. Install the driver."
+    count = ctypes.c_int()
+    library = ctypes.CDLL(driver)
+    if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return "the NVIDIA driver finds no GPU; expected one. Check nvidia-smi."
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
