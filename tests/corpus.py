@@ -25,7 +25,7 @@ _FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 _PHOTO = Path(__file__).parents[1] / "examples" / "chelsea.jpg"
 
 # The wheel fills weights with one constant, under which every channel is the same and every switch a tie.
-# LRN divides by 1 + 1e-4 * mean square: only activations near 100, as nets fed with 0..255 had, make it more than identity.
+# LRN divides by 1 + 1e-4 * mean square: it is more than identity only on activations near 100, as 0..255 pixels gave.
 _LOUD = 100.0
 
 
@@ -65,17 +65,17 @@ def _noise(
             node, place = readers[node.output[0]]
         array = rng.standard_normal(shape, np.float32)
         match node.op_type, place:
-            case ("Conv" | "Gemm"), 1:
+            case (("Conv" | "Gemm"), 1):
                 array *= math.sqrt(2 / math.prod(shape[1:] if node.op_type == "Conv" else shape[-1:]))
                 array *= loud if node is weighted[0] else 1
-                array /= loud if node is weighted[-1] else 1  # logits near 1 keep the softmax soft
-            case ("Conv" | "Gemm"), 2:
+                array /= 4 * loud if node is weighted[-1] else 1  # small logits keep the softmax soft
+            case (("Conv" | "Gemm"), 2):
                 array *= 0.1 * (1 if node is weighted[-1] else loud)
             case "BatchNormalization", 4:
                 array = rng.uniform(0.5, 1.5, shape).astype(np.float32)
-            case ("BatchNormalization" | "Mul"), 1:
+            case (("BatchNormalization" | "Mul"), 1):
                 array = 1 + 0.1 * array
-                array *= 0.5 if node.output[0] in summed else 1  # else every residual sum doubles the variance
+                array *= 0.25 if node.output[0] in summed else 1  # else residual sums grow without end
             case _:
                 array *= 0.1
         yield key, array

@@ -30,10 +30,11 @@ Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 class Canonical:
     """A canonical graph and what goes with it.
 
-    `live` are the tensors that descend from the image; `weights` the stored or computed constants, by name;
+    `proto` is the user's model; `live` are the tensors that descend from the image; `weights` the stored or computed constants, by name;
     `visible` the tensors that the user's own graph holds.
     """
 
+    proto: ModelProto
     graph: gs.Graph
     image: gs.Tensor
     live: frozenset[str]
@@ -56,7 +57,7 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
         bare = skeleton(proto, image, weights, seen)
     graph = gs.import_onnx(_infer(convert(bare, OPSET)))
     names = {output: node.name for node in proto.graph.node for output in node.output}
-    return _settle(graph, image.name, weights, names)
+    return _settle(proto, graph, image.name, weights, names)
 
 
 def convert(proto: ModelProto, opset: int) -> ModelProto:
@@ -184,7 +185,7 @@ def _is_static(value: ValueInfoProto) -> bool:
 
 
 def _settle(
-    graph: gs.Graph, image_name: str, weights: Mapping[str, TensorProto], names: Mapping[str, str]
+    proto: ModelProto, graph: gs.Graph, image_name: str, weights: Mapping[str, TensorProto], names: Mapping[str, str]
 ) -> Canonical:
     """Leave only what descends from the image, spelled out; `names` are the user's node names by output."""
     graph.toposort()
@@ -201,7 +202,7 @@ def _settle(
         elif node.op == "Constant":
             _fold_constant(node)
     graph.nodes = nodes
-    return Canonical(graph, image, frozenset(live), weights, frozenset(names) | {image_name})
+    return Canonical(proto, graph, image, frozenset(live), weights, frozenset(names) | {image_name})
 
 
 def _fold_constant(node: gs.Node) -> None:

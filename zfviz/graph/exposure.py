@@ -7,15 +7,14 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.canonical import OPSET, relabel, skeleton
-from zfviz.graph.model import Model
+from zfviz.graph.canonical import OPSET, Canonical, relabel, skeleton
 from zfviz.graph.reach import dims
 from zfviz.graph.source import opset_of
 
 FIRST_OPSET_WITH_INDICES = 8
 
 
-def expose(model: Model, tensors: Iterable[str], switches: Mapping[str, str]) -> ModelProto:
+def expose(canonical: Canonical, tensors: Iterable[str], switches: Mapping[str, str]) -> ModelProto:
     """A copy of the user's model with more outputs: `tensors` of its graph, and the switches of max-pools.
 
     `switches` maps the name of such an output to the tensor that the MaxPool gives. The switches come from a second
@@ -23,10 +22,10 @@ def expose(model: Model, tensors: Iterable[str], switches: Mapping[str, str]) ->
     of the model's outputs.
     """
     forward = ModelProto()
-    forward.CopyFrom(_at_usable_opset(model.source.proto) if switches else model.source.proto)
+    forward.CopyFrom(_at_usable_opset(canonical.proto) if switches else canonical.proto)
     graph = forward.graph
     present = {output.name for output in graph.output}
-    types = _types(model)
+    types = _types(canonical)
     made_by = {name: node for node in graph.node for name in node.output}
     for name in dict.fromkeys(tensors):
         if name not in present:
@@ -63,16 +62,16 @@ def _outer_names(graph: GraphProto) -> set[str]:
     return {name for node in graph.node for name in node.input}.union(*map(_outer_names, bodies))
 
 
-def _types(model: Model) -> dict[str, ValueInfoProto]:
+def _types(canonical: Canonical) -> dict[str, ValueInfoProto]:
     """The type of every tensor, with shapes as open as the model's input leaves them."""
-    proto = model.source.proto
-    image = next(i for i in proto.graph.input if i.name == model.image.name)
+    proto = canonical.proto
+    image = next(i for i in proto.graph.input if i.name == canonical.image.name)
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton(proto, image, model.canonical.weights))
+        inferred = onnx.shape_inference.infer_shapes(skeleton(proto, image, canonical.weights))
     except onnx.shape_inference.InferenceError:
         inferred = ModelProto()
-    ranked = {v.name: v for v in (*inferred.graph.value_info, *inferred.graph.output) if _has_rank(v)}
-    for tensor in (t for node in model.canonical.graph.nodes for t in node.outputs):
+    ranked = {v.name: v for v in (image, *inferred.graph.value_info, *inferred.graph.output) if _has_rank(v)}
+    for tensor in (t for node in canonical.graph.nodes for t in node.outputs):
         if tensor.name not in ranked and tensor.dtype is not None:
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
             ranked[tensor.name] = helper.make_tensor_value_info(tensor.name, kind, [None] * len(dims(tensor)))

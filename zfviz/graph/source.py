@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import onnx
@@ -24,7 +25,7 @@ class Source:
     sha256: str
 
 
-def read_source(model: str | Path | bytes | ModelProto) -> Source:
+def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     """The model behind a path, bytes or a ModelProto.
 
     Raises ModelError: no such file, not ONNX, truncated, no graph, or outside data missing or beyond the model's folder.

@@ -84,16 +84,16 @@ def outline(picture: Image.Image, marks: Sequence[Mark], side: int) -> Image.Ima
     taken: set[_Rect] = set()
     for mark, rect in sorted(rects, key=lambda pair: -_area(pair[1])):
         ring = rect
-        while ring in taken and min(ring[2] - ring[0], ring[3] - ring[1]) >= _SMALLEST + 6:
-            ring = _grown(ring, -3)  # units of several channels at one place: rings inside each other
+        while ring in taken and min(ring[2] - ring[0], ring[3] - ring[1]) >= _SMALLEST + 8:
+            ring = _grown(ring, -4)  # units of several channels at one place: rings inside each other
         taken.add(ring)
-        _frame(draw, _grown(ring, 1), "white", 4)
-        _frame(draw, ring, mark.colour, 2)
+        _frame(draw, _grown(ring, 1), "white", 1)  # the halo shows the outline on ground of its own colour
+        _frame(draw, ring, mark.colour, 3)
     # outlines as small as a tag must not vanish under one
     obstacles = [rect for _, rect in rects if _area(rect) < 4 * TAG_HEIGHT**2]
     for mark, rect in rects:
         spot = _free_spot(rect, tag_width(mark.number), canvas.size, obstacles)
-        obstacles.append(spot)
+        obstacles.append(_grown(spot, 1))
         draw.rectangle(_frame_of(_grown(spot, 1)), fill="white")
         tag(draw, spot[:2], mark.number, mark.colour)
     return canvas
@@ -129,14 +129,16 @@ def _stretched(low: int, high: int, scale: float, end: int) -> tuple[int, int]:
 
 def _free_spot(rect: _Rect, width: int, size: tuple[int, int], obstacles: Sequence[_Rect]) -> _Rect:
     """Where along the rect's edge a tag hides least: a tab on its top left corner, if that is free."""
-    x0, y0, x1, y1 = rect
-    xs = [x0, x1 - width, *range(x0 + width + 2, x1 - width, width + 2)]
-    ys = [y0, y1 - TAG_HEIGHT, *range(y0 + TAG_HEIGHT + 2, y1 - TAG_HEIGHT, TAG_HEIGHT + 2)]
-    corners = [(x, y) for y in (y0 - TAG_HEIGHT, y0, y1, y1 - TAG_HEIGHT) for x in xs]
-    corners += [(x, y) for x in (x0 - width, x0, x1, x1 - width) for y in ys]
+    corners: list[tuple[int, int]] = []
+    for ring in range(4):  # further out where many units share one small field
+        x0, y0, x1, y1 = _grown(rect, ring * (TAG_HEIGHT + 2))
+        xs = [x0, x1 - width, *range(x0 + width + 2, x1 - width, width + 2)]
+        ys = [y0, y1 - TAG_HEIGHT, *range(y0 + TAG_HEIGHT + 2, y1 - TAG_HEIGHT, TAG_HEIGHT + 2)]
+        corners += [(x, y) for y in (y0 - TAG_HEIGHT, y0, y1, y1 - TAG_HEIGHT) for x in xs]
+        corners += [(x, y) for x in (x0 - width, x0, x1, x1 - width) for y in ys]
     inner = [(max(0, min(x, size[0] - width)), max(0, min(y, size[1] - TAG_HEIGHT))) for x, y in corners]
     spots = [(x, y, x + width, y + TAG_HEIGHT) for x, y in inner]
-    return min(spots, key=lambda spot: sum(_shared(_grown(spot, 1), other) for other in obstacles))
+    return min(spots, key=lambda spot: sum(_shared(spot, other) for other in obstacles))
 
 
 def _shared(one: _Rect, other: _Rect) -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -72,7 +73,8 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
     except OSError as error:
         raise _refused("write", path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it is only there where something failed, and that is what is told
+            beside.unlink()
     return path
 
 

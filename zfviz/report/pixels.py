@@ -32,10 +32,10 @@ def render(pixels: NDArray[np.floating[Any]], scale: float, colour: Colour = "RG
     """
     if not (np.isfinite(scale) and scale >= 0):
         raise ValueError(f"scale is {scale}; expected a finite number, 0 or above")
-    signed = _finite(pixels)
+    signed = _channels(_finite(pixels), colour)
     # clipped before the division: a tiny scale would overflow
     signed = np.clip(signed, -scale, scale) / scale if scale > 0 else np.zeros_like(signed)
-    return _picture(GREY + (255 - GREY) * signed, colour)
+    return _picture(GREY + (255 - GREY) * signed)
 
 
 def picture_of(array: NDArray[Any], colour: Colour = "RGB") -> Image.Image:
@@ -45,11 +45,12 @@ def picture_of(array: NDArray[Any], colour: Colour = "RGB") -> Image.Image:
     Raises ImageError where a value is not finite.
     """
     try:
-        values = _finite(array)
+        finite = _finite(array)
     except ValueError as error:
         raise ImageError(f"the input array cannot be drawn: {error}; pass finite numbers") from None
-    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
-    return _picture(255 * (values - low) / (high - low) if high > low else np.full_like(values, GREY), colour)
+    values = _channels(finite, colour)
+    low, high = values.min(), values.max()
+    return _picture(255 * (values - low) / (high - low) if high > low else np.full_like(values, GREY))
 
 
 def _finite(array: NDArray[Any]) -> NDArray[np.float64]:
@@ -61,12 +62,15 @@ def _finite(array: NDArray[Any]) -> NDArray[np.float64]:
     return values
 
 
-def _picture(levels: NDArray[np.float64], colour: Colour) -> Image.Image:
-    """The RGB picture of levels [C, H, W], 0 to 255."""
-    if levels.ndim != 3 or 0 in levels.shape:
-        raise ValueError(f"the array has shape {list(levels.shape)}; expected [C, H, W], none of them 0")
-    if len(levels) != 3:
-        levels = np.repeat(levels.mean(axis=0, keepdims=True), 3, axis=0)
-    elif colour == "BGR":
-        levels = levels[::-1]
+def _channels(array: NDArray[np.float64], colour: Colour) -> NDArray[np.float64]:
+    """What is drawn red, green and blue [3, H, W] of an array [C, H, W]."""
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(f"the array has shape {list(array.shape)}; expected [C, H, W], none of them 0")
+    if len(array) != 3:
+        return np.repeat(array.mean(axis=0, keepdims=True), 3, axis=0)
+    return array[::-1] if colour == "BGR" else array
+
+
+def _picture(levels: NDArray[np.float64]) -> Image.Image:
+    """The RGB picture of levels [3, H, W], 0 to 255."""
     return Image.fromarray(np.ascontiguousarray(np.rint(levels).astype(np.uint8).transpose(1, 2, 0)))

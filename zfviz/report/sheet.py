@@ -1,5 +1,6 @@
 """The contact sheet: an image, and what its strongest units saw in it, set like a figure of the paper."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,10 @@ _CELL = 140
 _ORIGINAL = 2 * _CELL + _SEAM  # as tall as a projection and the patch below it
 _NARROWEST = 3  # columns: a title needs room, even over a single cell
 _LARGE, _MEDIUM, _SMALL = 24, 18, 15
-_INK, _SOFT, _RULE, _WARNING, _ZERO = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#a01515", f"#{GREY:02x}{GREY:02x}{GREY:02x}"
+_INK, _SOFT, _RULE, _WARNING = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#a01515"
+_ZERO, _OUTSIDE = f"#{GREY:02x}{GREY:02x}{GREY:02x}", "#efefef"  # a projection is zero outside the image
 # told apart from each other and from the grey of zero; white numbers are legible on all of them
-_COLOURS = "#d62728 #1f77b4 #2a8f2a #e87500 #8e5fc0 #0f9aa8 #d84fa5 #8a5346 #94920c".split()
+_COLOURS = ("#d62728", "#1f5fd0", "#2a8f2a", "#e87500", "#8e5fc0", "#0f9aa8", "#d84fa5", "#101010", "#94920c")
 _NOTE = (
     "Top: projection, scaled to the 99th percentile of its own magnitudes, grey is zero. "
     "Bottom: the same field in the image. Left: where the fields lie."
@@ -68,7 +70,7 @@ def draw_sheet(
     warnings: Sequence[str] = (),
     colour: Colour = "RGB",
 ) -> Image.Image:
-    """The contact sheet as an RGB picture, 870 to 1765 pixels wide.
+    """The contact sheet as an RGB picture, 843 to 1767 pixels wide.
 
     `picture` is the image as the net saw it; every cell's pixels have its height and width, channels in the order
     `colour`. Each projection is cut to its receptive field, and scaled to its own 99th percentile in there.
@@ -78,7 +80,8 @@ def draw_sheet(
     width = 2 * _MARGIN + _ORIGINAL + _GUTTER + columns * (_CELL + _GAP) - _GAP
     room = width - 2 * _MARGIN
     strips = [_gap(_MARGIN - 6)]
-    for size, ink, text in [(_LARGE if not i else _SMALL, _SOFT if i else _INK, text) for i, text in enumerate(header)]:
+    for i, text in enumerate(header):
+        size, ink = (_SMALL, _SOFT) if i else (_LARGE, _INK)
         strips += [_text(line, size, ink) for line in wrap(text, size, room, 3)]
     if warnings:
         strips.append(_gap(6))
@@ -120,7 +123,7 @@ def _text(text: str, size: int, ink: str) -> _Strip:
 
 def _rule(room: int) -> _Strip:
     def draw(sheet: Image.Image, y: int) -> None:
-        ImageDraw.Draw(sheet).line((_MARGIN, y + 12, _MARGIN + room - 1, y + 12), fill=_RULE)
+        ImageDraw.Draw(sheet).line((_MARGIN - 1, y + 12, _MARGIN + room + _FRAME - 1, y + 12), fill=_RULE)
 
     return _Strip(24, draw)
 
@@ -128,7 +131,7 @@ def _rule(room: int) -> _Strip:
 def _title(title: str, room: int) -> _Strip:
     """The name of the row large, the rest soft beside it."""
     name, _, rest = title.partition("  ")
-    rest = shorten(rest.strip(), _SMALL, room // 2)
+    rest = shorten(re.sub(r" {2,}", "  ·  ", rest.strip()), _SMALL, room // 2)
     name = shorten(name, _MEDIUM, room - length(rest, _SMALL) - 16)
 
     def draw(sheet: Image.Image, y: int) -> None:
@@ -191,9 +194,9 @@ def _projection(cell: Cell, view: Box, size: tuple[int, int], colour: Colour) ->
 
 
 def _patch(picture: Image.Image, view: Box, size: tuple[int, int]) -> Image.Image:
-    """The picture in the view, at `size` (width, height); white outside the image."""
+    """The picture in the view, at `size` (width, height); all but white outside the image."""
     box = inside(view, picture.height, picture.width)
     if box is None:
-        return Image.new("RGB", size, "white")
+        return Image.new("RGB", size, _OUTSIDE)
     top, left, bottom, right = box
-    return place(picture.crop((left, top, right, bottom)), box, view, size, "white")
+    return place(picture.crop((left, top, right, bottom)), box, view, size, _OUTSIDE)

@@ -1,38 +1,95 @@
 """Loading: from a file to a model that can be projected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
+from zfviz.errors import LayerError, nearest
+from zfviz.graph.canonical import Canonical, Evaluate, canonicalize
 from zfviz.graph.exposure import cut
-from zfviz.graph.model import ImageInput, Model, build_model, find_image_input
+from zfviz.graph.image_input import ImageInput, find_image_input
+from zfviz.graph.layers import Layer, list_layers
 from zfviz.graph.source import Source, read_source
+from zfviz.images.labels import find_labels
+from zfviz.images.preprocessing import Preprocessing, find_preprocessing
 from zfviz.runtime.session import open_session
 
 
-def load(model: str | Path | bytes | ModelProto | Model, input_shape: Sequence[int] | None = None) -> Model:
-    """The model behind a path, bytes or a ModelProto, ready to be projected.
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A loaded model: the user's own graph, its canonical form, its image input and its layers; `load` makes it.
 
-    `input_shape` is in the model's own layout and fixes the sizes that the model leaves open (224 otherwise).
+    `preprocessing` is how a picture becomes the image input, `labels` the names of the classes, by index.
+    """
+
+    source: Source
+    image: ImageInput
+    canonical: Canonical
+    layers: tuple[Layer, ...]
+    preprocessing: Preprocessing
+    labels: Mapping[int, str]
+
+    @property
+    def name(self) -> str:
+        """The name of the model's file, or of its graph."""
+        return self.source.name
+
+    def layer(self, name: str) -> Layer:
+        """The layer addressed by its output tensor or its node's name; the tensor wins where a name is both.
+
+        Raises LayerError for an unknown name, with the nearest ones, and for a name that two nodes share.
+        """
+        for layer in self.layers:
+            if layer.tensor == name:
+                return layer
+        named = [layer for layer in self.layers if layer.name == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            tensors = ", ".join(repr(layer.tensor) for layer in named)
+            raise LayerError(f"{len(named)} nodes are named {name!r}; expected one. Choose by output tensor: {tensors}.")
+        known = dict.fromkeys(n for layer in self.layers for n in (layer.name, layer.tensor))
+        raise LayerError(f"no layer {name!r} in {self.name}; {nearest(name, known)}. `zfviz layers` lists all.")
+
+
+ModelLike = Model | str | PathLike[str] | bytes | ModelProto
+"""What is taken wherever a model is asked for."""
+
+
+def load(
+    model: ModelLike,
+    input_shape: Sequence[int] | None = None,
+    preprocessing: str | PathLike[str] | Mapping[str, object] | Preprocessing | None = None,
+) -> Model:
+    """The model behind a path, bytes or a ModelProto, ready to be projected; a Model as it is.
+
+    `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the name of a
+    preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its file.
     Raises ModelError: not an ONNX model, weights missing, no single image input, shapes that contradict each other.
     """
     if isinstance(model, Model):
         return model
     source = read_source(model)
-    image = find_image_input(source, input_shape)
+    metadata = {entry.key: entry.value for entry in source.proto.metadata_props}
+    found = find_preprocessing(preprocessing, metadata, source.folder)
+    image = find_image_input(source, input_shape, found.size or (224, 224))
+
+    shaped = helper.make_tensor_value_info(image.name, TensorProto.FLOAT, list(image.shape))
+    canonical = canonicalize(source.proto, shaped, evaluator(image.name, image.shape, source.folder))
+    labels = find_labels(metadata, source.folder, Path(source.name).stem)
+    return Model(source, image, canonical, list_layers(canonical, image), found, labels)
+
+
+def evaluator(name: str, shape: Sequence[int], folder: Path | None) -> Evaluate:
+    """What runs a model on zeros of `shape` in the input `name`, for `canonicalize`."""
 
     def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
-        return _run_on_zeros(proto, names, source, image)
+        part = cut(proto, [ValueInfoProto(name=wanted) for wanted in names])
+        feeds = {name: np.zeros(shape, np.float32)} if any(i.name == name for i in part.graph.input) else {}
+        return open_session(part, folder, device="cpu").run(feeds, names)
 
-    return build_model(source, image, evaluate)
-
-
-def _run_on_zeros(
-    proto: ModelProto, names: Sequence[str], source: Source, image: ImageInput
-) -> dict[str, np.ndarray]:
-    part = cut(proto, [ValueInfoProto(name=name) for name in names])
-    session = open_session(part, source.folder, device="cpu")
-    feeds = {image.name: np.zeros(image.shape, np.float32)} if any(i.name == image.name for i in part.graph.input) else {}
-    return session.run(feeds, names)
+    return evaluate

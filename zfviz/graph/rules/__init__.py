@@ -28,6 +28,7 @@ tuple of them, None where nothing came."""
 class Rule:
     """How signals pass one op backwards.
 
+    `curved` says that the op's slope changes smoothly with its input; by default an op is linear, or linear but for kinks.
     `inexact` says in what it is not the exact adjoint of what the method prescribes, or is empty.
     """
 
@@ -36,6 +37,7 @@ class Rule:
     transpose: Transpose
     reach: Reach
     inexact: str
+    curved: bool
     every_output: bool
 
     @property
@@ -53,12 +55,13 @@ def rule(
     method: Method | None = None,
     reach: Reach = whole_map,
     inexact: str = "",
+    curved: bool = False,
     every_output: bool = False,
 ) -> Callable[[Transpose], Transpose]:
     """Register a function as the rule of `op` (`domain::op` outside the standard domain), for one method or for all."""
 
     def register(function: Transpose) -> Transpose:
-        _RULES[op, method] = Rule(op, method, function, reach, inexact, every_output)
+        _RULES[op, method] = Rule(op, method, function, reach, inexact, curved, every_output)
         return function
 
     return register

@@ -98,21 +98,21 @@ def _mask_below(layer: Node, signal: Tensor, high: Tensor | None, net: Net) -> T
     return net.mask(net.emit("Less", net.forward(layer.inputs[0]), net.forward(high)), signal)
 
 
-@rule("Sigmoid", reach=pointwise)
+@rule("Sigmoid", reach=pointwise, curved=True)
 def times_sigmoid_slope(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times y (1 - y): exact in every method, since a gate is no rectifier."""
     y = net.forward(layer.outputs[0])
     return {0: net.emit("Mul", signal, net.emit("Mul", y, net.emit("Sub", net.constant(1), y)))}
 
 
-@rule("Tanh", reach=pointwise)
+@rule("Tanh", reach=pointwise, curved=True)
 def times_tanh_slope(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times 1 - y^2."""
     y = net.forward(layer.outputs[0])
     return {0: net.emit("Mul", signal, net.emit("Sub", net.constant(1), net.emit("Mul", y, y)))}
 
 
-@rule("Softmax")
+@rule("Softmax", curved=True)
 def softmax_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """y (g - sum(g y)): exact in every method."""
     y = net.forward(layer.outputs[0])

@@ -2,6 +2,7 @@
 
 from onnx_graphsurgeon import Node, Tensor
 
+from zfviz.errors import UnsupportedError
 from zfviz.graph.net import Net
 from zfviz.graph.reach import Tap, dims
 from zfviz.graph.rules import Signals, rule
@@ -13,7 +14,7 @@ def _batch_only(node: Node, index: int, axis: int) -> Tap | None:
     return Tap(axis) if index == 0 and axis < rank - 2 and len(dims(node.inputs[0])) == rank else None
 
 
-@rule("Gemm")
+@rule("Gemm", curved=True)
 def multiply_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the transposed matrix, for each factor; the addend takes the signal as it is."""
     alpha, beta = layer.attrs.get("alpha", 1.0), layer.attrs.get("beta", 1.0)
@@ -34,7 +35,7 @@ def multiply_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
-@rule("MatMul", reach=_batch_only)
+@rule("MatMul", reach=_batch_only, curved=True)
 def matmul_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the transposed matrix, for each factor."""
     a, b = layer.inputs
@@ -49,4 +50,6 @@ def matmul_back(layer: Node, signal: Tensor, net: Net) -> Signals:
 def _turned(factor: Tensor, net: Net) -> Tensor:
     """The forward value of a factor with its last two axes swapped."""
     rank = len(dims(factor))
+    if rank < 2:
+        raise UnsupportedError("a factor is a vector; reshape it to a matrix")
     return net.emit("Transpose", net.forward(factor), perm=[*range(rank - 2), rank - 1, rank - 2])

@@ -25,7 +25,7 @@ def copy_and_negate(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
-@rule("Mul", reach=pointwise)
+@rule("Mul", reach=pointwise, curved=True)
 def times_other(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the other factor, for each factor: a gate passes both ways, in every method."""
     return {
@@ -35,7 +35,7 @@ def times_other(layer: Node, signal: Tensor, net: Net) -> Signals:
     }
 
 
-@rule("Div", reach=pointwise)
+@rule("Div", reach=pointwise, curved=True)
 def over_divisor(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal over the divisor; to the divisor, that times minus the quotient."""
     divided = net.emit("Div", signal, net.forward(layer.inputs[1]))

@@ -1,6 +1,5 @@
 """Normalisation: linear at inference (BatchNormalization), or skipped on the way down (LRN in the paper)."""
 
-import numpy as np
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.errors import UnsupportedError
@@ -21,7 +20,7 @@ def scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Mul", signal, per_channel)}
 
 
-@rule("LRN", reach=pointwise)
+@rule("LRN", reach=pointwise, curved=True)
 def normalise_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient: g s^-beta - (2 alpha beta / size) x * sum over the channel window of (g x s^(-beta - 1)).
 

@@ -143,11 +143,12 @@ def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where it was taken from; what was taken more than once adds up."""
     indices = constant_of(layer, 1, "indices")
     axis = layer.attrs.get("axis", 0) % len(dims(layer.inputs[0]))
-    if axis == 0:
-        raise UnsupportedError("it takes from the batch")
     size = dims(layer.inputs[0])
-    places = (indices.reshape(-1) % size[axis]).tolist()
-    signal = net.emit("Reshape", signal, net.ints([-1, *size[1:axis], len(places), *size[axis + 1 :]]))
+    if axis == 0 and size[0] == dims(net.canonical.image)[0]:
+        raise UnsupportedError("it takes images from the batch")
+    places: list[int] = (indices.reshape(-1) % size[axis]).tolist()
+    flat = [-1, *size[1:axis], len(places), *size[axis + 1 :]] if axis else [len(places), *size[1:]]
+    signal = net.emit("Reshape", signal, net.ints(flat))
     return {0: net.gather_back(signal, places, axis, like=layer.inputs[0])}
 
 

@@ -1,0 +1,52 @@
+"""zfviz: see what any ONNX CNN sees.
+
+    p = zfviz.project("model.onnx", "photo.jpg")
+    p.sheet().show()
+
+Projections of units to pixels after Zeiler & Fergus 2013, as plain ONNX graphs that onnxruntime runs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zfviz.graph.layers import Layer
+    from zfviz.runtime.loading import Model, load
+    from zfviz.studies.graphs import companion, expose
+    from zfviz.studies.project import activations, project
+    from zfviz.studies.projections import Projections
+    from zfviz.studies.selection import Unit
+
+from zfviz.errors import ZfvizError
+
+__all__ = [
+    "Layer",
+    "Model",
+    "Projections",
+    "Unit",
+    "ZfvizError",
+    "activations",
+    "companion",
+    "expose",
+    "load",
+    "project",
+]
+
+_HOMES = {
+    "Layer": "graph.layers",
+    "Model": "runtime.loading",
+    "Projections": "studies.projections",
+    "Unit": "studies.selection",
+    "activations": "studies.project",
+    "companion": "studies.graphs",
+    "expose": "studies.graphs",
+    "load": "runtime.loading",
+    "project": "studies.project",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # imported when first used: `zfviz --help` must not wait for onnx and onnxruntime
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zfviz' has no attribute {name!r}")
+    return getattr(import_module(f"zfviz.{_HOMES[name]}"), name)

@@ -1,0 +1,41 @@
+"""`zfviz layers`: what a model consists of, and how each layer is projected."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from zfviz.cli.options import input_shape_option, method_option, model_argument
+
+
+@click.command()
+@model_argument
+@method_option
+@input_shape_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def layers(model: str, method: str, input_shape: tuple[int, ...] | None, as_json: bool) -> None:
+    """List the layers of MODEL: name, op, shape, receptive field, stride, how a signal passes it on the way down.
+
+    \b
+    Examples:
+      zfviz layers model.onnx
+      zfviz layers model.onnx --json | jq '.[].name'
+    """
+    from zfviz.runtime.loading import load
+    from zfviz.studies.layers import describe_layers
+
+    rows = describe_layers(load(model, input_shape), method)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    table = [("LAYER", "OP", "SHAPE", "FIELD", "STRIDE", "PROJECTED BY")]
+    table += [
+        (r.name, r.op, _times(r.shape), _times(r.receptive_field), _times(r.jump), r.projection) for r in rows
+    ]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

@@ -1,0 +1,59 @@
+"""The command line: one file a command; parse, call one function of the API, print paths or a table."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from zfviz.cli.companion import companion
+from zfviz.cli.expose import expose
+from zfviz.cli.layers import layers
+from zfviz.cli.project import project
+from zfviz.errors import ZfvizError
+
+BAD_USE, BUG, INTERRUPTED = 2, 70, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zfviz")
+def cli() -> None:
+    """See what any ONNX CNN sees: project units of its layers down to the pixels that drove them.
+
+    \b
+    Examples:
+      zfviz layers model.onnx
+      zfviz project model.onnx photo.jpg
+      zfviz project model.onnx photo.jpg --layer conv5 --top 4 --method guided
+
+    Exit codes: 0 done, 1 a check failed, 2 bad use or bad input, 70 a bug of zfviz.
+    """
+
+
+for command in (project, layers, expose, companion):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(arguments, prog_name="zfviz", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = BAD_USE
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has had enough; Python must not try to flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except ZfvizError as error:
+        click.echo(f"zfviz: {' '.join(str(error).split())}", err=True)
+        code = error.exit_code
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        click.echo("zfviz: this is a bug of zfviz, not of your model; please report it with the lines above.", err=True)
+        code = BUG
+    sys.exit(code)

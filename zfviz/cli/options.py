@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+METHODS = click.Choice(["deconvnet", "guided", "gradient"])
+
+model_argument = click.argument("model", metavar="MODEL")
+method_option = click.option(
+    "--method", type=METHODS, default="deconvnet", show_default=True, help="How rectifiers treat the signal."
+)
+input_shape_option = click.option(
+    "--input-shape",
+    callback=lambda _context, _parameter, text: _numbers(text) if text else None,
+    metavar="N,C,H,W",
+    help="Sizes for what the model leaves open, in its own layout.",
+)
+
+
+def unit(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> Any:
+    """Parse CHANNEL or CHANNEL,Y,X."""
+    units = [_numbers(text) for text in texts]
+    for text, numbers in zip(texts, units, strict=True):
+        if len(numbers) not in (1, 3):
+            raise click.BadParameter(f"{text!r}; expected CHANNEL or CHANNEL,Y,X, such as 12 or 12,3,7.")
+    return units or None
+
+
+def parts(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    """Parse a list of `pixels` and `arrays`."""
+    chosen = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in chosen:
+        if part not in ("pixels", "arrays"):
+            raise click.BadParameter(f"{part!r}; expected pixels, arrays or both, with a comma between.")
+    return chosen
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; expected whole numbers with commas between.") from None

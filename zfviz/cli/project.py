@@ -1,0 +1,56 @@
+"""`zfviz project`: the main job."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zfviz.cli.options import input_shape_option, method_option, model_argument, parts, unit
+
+
+@click.command()
+@model_argument
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="A layer; may be given again. [default: up to five rows]")
+@click.option("--top", default=9, show_default=True, type=click.IntRange(1), help="How many of the strongest channels.")
+@click.option("--unit", "units", multiple=True, callback=unit, metavar="CHANNEL[,Y,X]", help="A unit; may be given again.")
+@click.option("--class", "classes", multiple=True, metavar="NAME|ID", help="The logit of a class; may be given again.")
+@method_option
+@click.option("--seed", type=click.Choice(["activation", "one"]), default="activation", show_default=True, help="What a projection starts from.")
+@click.option("--preprocess", metavar="NAME|FILE", help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]")
+@input_shape_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to run.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
+@click.option("--out", default=".", show_default=True, metavar="DIR", help="Where the files go.")
+@click.option("--save", default="", callback=parts, metavar="pixels,arrays", help="Also a PNG of each projection, the raw arrays.")
+@click.option("--verify", is_flag=True, help="Check each layer on the way down by finite differences.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record in place of the paths.")
+def project(images: tuple[str, ...], model: str, out: str, save: Any, as_json: bool, **options: Any) -> None:
+    """Show what in each IMAGE drove the strongest units of MODEL: one sheet and one record an image.
+
+    \b
+    Examples:
+      zfviz project model.onnx photo.jpg
+      zfviz project model.onnx photo.jpg --layer conv5 --unit 12 --unit 40,3,7
+      zfviz project model.onnx *.jpg --method guided --out sheets --save pixels
+      zfviz project model.onnx photo.jpg --class tabby --verify
+    """
+    from zfviz import load
+    from zfviz import project as run
+    from zfviz.cli.progress import working
+
+    with working(f"projecting {len(images)} image{'s' * (len(images) > 1)} through {Path(model).name}"):
+        loaded = load(model, options.pop("input_shape"), options.pop("preprocess"))
+        projections = run(loaded, list(images), layer=options.pop("layers") or None, **options)
+        for warning in projections.warnings():
+            click.echo(f"zfviz: {warning}", err=True)
+        if options["device"] == "auto":
+            click.echo(f"zfviz: ran on {projections.device}", err=True)
+        paths = projections.save(out, save)
+    if as_json:
+        records = [projections.record(i) for i in range(len(images))]
+        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2, ensure_ascii=False))
+        return
+    for path in paths:
+        click.echo(path)

@@ -1,0 +1,100 @@
+"""Layers: the nodes of the canonical graph as a user sees them."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from zfviz.graph.canonical import Canonical
+from zfviz.graph.companion import layer_name
+from zfviz.graph.fields import Fields, trace_fields
+from zfviz.graph.image_input import ImageInput
+from zfviz.graph.reach import dims, is_real
+from zfviz.graph.rules import is_rectifier
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node of the canonical graph, named as in the user's file.
+
+    `shape` is (C, H, W) of its output, or (F,) where it has no map. `receptive_field` is (height, width) in pixels of the
+    image, the whole image at most; `jump` how many pixels apart neighbours of the map look, (y, x) (paper, Fig. 2).
+    `tensor` is the name of its output, `followed` whether y and x of the map follow the image's, else the map is reported as
+    it is stored; `rectified` whether it is the output of a rectifier.
+    """
+
+    name: str
+    op: str
+    tensor: str
+    shape: tuple[int, ...]
+    receptive_field: tuple[int, int]
+    jump: tuple[int, int]
+    followed: bool
+    rectified: bool
+    fields: Fields
+    stored: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def has_map(self) -> bool:
+        """Whether a unit of the layer has a place (y, x)."""
+        return len(self.shape) == 3
+
+    def as_map(self, values: np.ndarray) -> np.ndarray:
+        """Values as the model stores them, turned to [N, C, H, W], or to [N, F] where there is no map."""
+        return values.transpose(self.order).reshape(-1, *self.shape)
+
+    def as_stored(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `as_map`."""
+        turned = values.reshape(-1, *(self.stored[axis] for axis in self.order[1:]))
+        return np.ascontiguousarray(turned.transpose(np.argsort(self.order)))
+
+    def box(self, y: int | None, x: int | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """The receptive field of a unit in an image of `size`: top, left, bottom, right; may stick out of the image."""
+        (top, bottom), (left, right) = (f.span(p, extent) for f, p, extent in zip(self.fields, (y, x), size, strict=True))
+        return top, left, bottom, right
+
+
+def list_layers(canonical: Canonical, image: ImageInput) -> tuple[Layer, ...]:
+    """Every layer whose output the user's own graph holds, from the image upwards."""
+    fields = trace_fields(canonical.graph, canonical.image, (image.axes[2], image.axes[3]))
+    return tuple(
+        _layer(node, tensor, fields[tensor.name], image)
+        for node in canonical.graph.nodes
+        for tensor in node.outputs
+        if tensor.name in canonical.visible and is_real(tensor) and dims(tensor)
+    )
+
+
+def _layer(node: gs.Node, tensor: gs.Tensor, fields: Fields, image: ImageInput) -> Layer:
+    stored = dims(tensor)
+    order, shape, followed = _layout(stored, fields)
+    whole = zip(fields, image.size, strict=True)
+    height, width = (extent if f.size is None or not followed else min(f.size, extent) for f, extent in whole)
+    return Layer(
+        name=tensor.name if len(node.outputs) > 1 else layer_name(node),
+        op=node.op,
+        tensor=tensor.name,
+        shape=shape,
+        receptive_field=(height, width),
+        jump=(fields[0].jump, fields[1].jump),
+        followed=followed,
+        rectified=is_rectifier(node),
+        fields=fields,
+        stored=stored,
+        order=order,
+    )
+
+
+def _layout(stored: tuple[int, ...], fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """How the axes of a tensor turn to [N, C, H, W], the shape (C, H, W) then, and whether y and x follow the image's."""
+    y, x = (field.axis for field in fields)
+    if y is not None and x is not None and len(stored) >= 4:
+        rest = [axis for axis in range(1, len(stored)) if axis not in (y, x)]
+        return (0, *rest, y, x), (prod(stored[a] for a in rest), stored[y], stored[x]), True
+    order = tuple(range(len(stored)))
+    if prod(stored[1:]) == max(stored[1:], default=1):
+        return order, (prod(stored[1:]),), True
+    channels, *rest = stored[1:]
+    return order, (channels, prod(rest[:-1]), rest[-1]) if len(rest) > 1 else (channels, rest[0], 1), False

@@ -1,0 +1,131 @@
+"""Verification: each layer alone, its rule against central differences of the op itself, on real values."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from zfviz.errors import VerificationError
+from zfviz.graph.canonical import OPSET, Canonical, canonicalize
+from zfviz.graph.companion import IR_VERSION, PIXELS, SIGNAL, build_companion, layer_name
+from zfviz.graph.exposure import expose
+from zfviz.graph.reach import is_real
+from zfviz.graph.rules import find_rule
+from zfviz.runtime.loading import Model, evaluator
+from zfviz.runtime.session import open_session
+from zfviz.tolerances import SINGLE_OP
+
+STEP = 2.0**-7
+"""Step of the central differences, relative to the size of the values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """How far the rule of a layer is from central differences of it: |<Jd, y> - <d, JT y>| / (|Jd| |y|)."""
+
+    layer: str
+    op: str
+    value: float
+
+
+def verify_layers(model: Model, image: np.ndarray, tensors: Sequence[str]) -> list[Residual]:
+    """The residual of every layer on the way from `tensors` down to the image, on the values of one image.
+
+    Raises VerificationError that names the worst layer where one is above tolerance.
+    """
+    nodes = _nodes_below(model.canonical, tensors)
+    values = _canonical_values(model, nodes, image)
+    residuals = [
+        Residual(layer_name(node), node.op, residual(proto, value, name, node.outputs[0].name))
+        for node in nodes
+        if is_real(node.outputs[0])
+        for proto, name, value in _alone(model.canonical, node, values)
+    ]
+    worst = max(residuals, key=lambda r: r.value)
+    if not worst.value <= SINGLE_OP:
+        raise VerificationError(
+            f"layer {worst.layer!r} ({worst.op}) fails: its rule is {worst.value:.1e} from central differences; expected at most "
+            f"{SINGLE_OP:.0e}. The projections are wrong; please report this model."
+        )
+    return residuals
+
+
+def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, seed: int = 0) -> float:
+    """The residual of a model's gradient at `x`, its input `name`, for one of its outputs; places with a kink are left out."""
+    value = helper.make_tensor_value_info(name, TensorProto.FLOAT, list(x.shape))
+    canonical = canonicalize(proto, value, evaluator(name, x.shape, None))
+    companion = build_companion(canonical, output, "gradient")
+    exposed = [output, *(name for name in companion.values if name not in companion.switches)]
+    forward = open_session(expose(canonical, exposed, companion.switches), device="cpu")
+    rng = np.random.default_rng(seed)
+    direction = rng.standard_normal(x.shape, dtype=np.float32)
+    size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) or 1.0
+    step = np.float32(STEP * size)
+    ahead, here, behind = (
+        forward.run({name: x + sign * step * direction}, [output])[output].astype(np.float64) for sign in (1, 0, -1)
+    )
+    slope = (ahead - behind) / (2 * float(step))
+    y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
+    bend = np.abs(ahead + behind - 2 * here)
+    # where the op is linear but for kinks, any bend above rounding is a kink; a curve bends everywhere, by the step's square
+    curved = any(getattr(find_rule(node, "gradient"), "curved", False) for node in canonical.graph.nodes)
+    y[bend > (0.1 * np.abs(ahead - behind) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))] = 0
+    values = forward.run({name: x}, companion.values) if companion.values else {}
+    signal = y.astype(np.float32)
+    back = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]
+    expected = float(np.vdot(slope, signal))
+    found = float(np.vdot(direction.astype(np.float64), back.astype(np.float64)))
+    scale = float(np.linalg.norm(slope) * np.linalg.norm(signal))
+    return abs(expected - found) / scale if scale else abs(found)
+
+
+def _nodes_below(canonical: Canonical, tensors: Iterable[str]) -> list[gs.Node]:
+    wanted = set(tensors)
+    nodes: list[gs.Node] = []
+    for node in reversed(canonical.graph.nodes):
+        if any(t.name in wanted for t in node.outputs):
+            nodes.append(node)
+            wanted |= {t.name for t in node.inputs if t.name in canonical.live}
+    return nodes[::-1]
+
+
+def _canonical_values(model: Model, nodes: Sequence[gs.Node], image: np.ndarray) -> dict[str, np.ndarray]:
+    """What goes into the nodes, for one image: all tensors that descend from it."""
+    canonical = model.canonical
+    live = {t.name: t for node in nodes for t in node.inputs if t.name in canonical.live and t is not canonical.image}
+    values = {canonical.image.name: image}
+    if live:
+        proto = _export(canonical, nodes, [canonical.image], list(live.values()))
+        session = open_session(proto, model.source.folder, device="cpu")
+        values |= session.run({canonical.image.name: image}, list(live))
+    return values
+
+
+def _alone(
+    canonical: Canonical, node: gs.Node, values: Mapping[str, np.ndarray]
+) -> Iterator[tuple[ModelProto, str, np.ndarray]]:
+    """For each differentiable input of a node, a model of that node alone with its other inputs bound, and the input's value."""
+    inputs = {t.name: t for t in node.inputs if t.name in canonical.live}
+    for name, tensor in inputs.items():
+        if not is_real(tensor):
+            continue
+        proto = _export(canonical, [node], [tensor], node.outputs[:1])
+        proto.graph.initializer.extend(
+            numpy_helper.from_array(values[other], other) for other in inputs if other != name
+        )
+        yield proto, name, values[name]
+
+
+def _export(
+    canonical: Canonical, nodes: Sequence[gs.Node], inputs: Sequence[gs.Tensor], outputs: Sequence[gs.Tensor]
+) -> ModelProto:
+    """A part of the canonical graph as a model."""
+    graph = gs.Graph(nodes=nodes, inputs=inputs, outputs=outputs, opset=OPSET)
+    proto = gs.export_onnx(graph, do_type_check=False)
+    proto.ir_version = IR_VERSION
+    used = {t.name for node in nodes for t in node.inputs}
+    present = {tensor.name for tensor in proto.graph.initializer}
+    proto.graph.initializer.extend(w for name, w in canonical.weights.items() if name in used - present)
+    return proto

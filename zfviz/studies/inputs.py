@@ -1,0 +1,67 @@
+"""What goes in: pictures or arrays, made ready for a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from zfviz.errors import ImageError
+from zfviz.images.decoding import decode
+from zfviz.report.pixels import picture_of
+from zfviz.runtime.loading import Model
+
+OnePicture = str | PathLike[str] | Image.Image
+ImageLike = OnePicture | Sequence[OnePicture] | np.ndarray[Any, Any]
+"""A picture (path or PIL image), several, or a float array that goes into the model as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Images ready for a model: `array` float32 [N, ...] in the model's layout, and each as the model sees it.
+
+    `preprocessed` is whether pictures went through the model's preprocessing, or came as arrays.
+    """
+
+    array: np.ndarray
+    views: tuple[Image.Image, ...]
+    names: tuple[str, ...]
+    preprocessed: bool
+
+
+def read_batch(model: Model, image: ImageLike) -> Batch:
+    """The images, ready for the model. Raises ImageError: not an image, or an array that does not fit the input."""
+    if isinstance(image, np.ndarray):
+        return _array_batch(model, image)
+    pictures: Sequence[OnePicture] = [image] if isinstance(image, str | PathLike | Image.Image) else image
+    if not pictures:
+        raise ImageError("no image given; expected at least one.")
+    height, width = model.image.size
+    views = tuple(model.preprocessing.view(decode(picture), height, width) for picture in pictures)
+    arrays = [model.preprocessing.array(view, model.image.channels) for view in views]
+    array = np.stack(arrays).transpose(np.argsort(model.image.axes))
+    names = tuple(_name(picture, index) for index, picture in enumerate(pictures))
+    return Batch(np.ascontiguousarray(array), views, names, preprocessed=True)
+
+
+def as_nchw(model: Model, values: np.ndarray) -> np.ndarray:
+    """Values in the layout of the model's input, turned to [N, C, H, W]."""
+    return np.ascontiguousarray(values.transpose(model.image.axes))
+
+
+def _array_batch(model: Model, array: np.ndarray) -> Batch:
+    rows = array[None] if array.ndim == len(model.image.shape) - 1 else array
+    if rows.shape[1:] != model.image.shape[1:] or not len(rows) or not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(
+            f"the array is {array.dtype} {array.shape}; expected floats of [N, {', '.join(map(str, model.image.shape[1:]))}]. "
+            "Preprocess it so, give pictures instead, or load the model with another input_shape."
+        )
+    views = tuple(picture_of(values) for values in as_nchw(model, rows))
+    return Batch(rows.astype(np.float32), views, tuple(f"array{i}" for i in range(len(rows))), preprocessed=False)
+
+
+def _name(picture: OnePicture, index: int) -> str:
+    return f"image{index}" if isinstance(picture, Image.Image) else Path(picture).name

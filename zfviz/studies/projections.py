@@ -1,0 +1,197 @@
+"""The result of a projection: numbers, sheets, files and the record of all that made them."""
+
+import io
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from zfviz.graph.layers import Layer
+from zfviz.report.files import file_stem, make_folder, write_atomically
+from zfviz.report.pixels import Colour, display_scale, render
+from zfviz.report.sheet import Cell, Row, draw_sheet
+from zfviz.runtime.loading import Model
+from zfviz.runtime.verify import Residual
+from zfviz.studies.inputs import Batch
+from zfviz.studies.selection import Unit
+
+Extra = Literal["pixels", "arrays"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projections:
+    """Projections of units to pixels.
+
+    `pixels` is float32 [K, C, H, W], in input space, signed and not scaled; `units`, `activations` (float32 [K]) and
+    `image_index` (int [K], which image of the batch) say what each is of. `inexact` names the ops on the way down that are
+    not exact adjoints of what the method prescribes; `residual` is the worst of a verification, or None.
+    """
+
+    pixels: np.ndarray
+    units: tuple[Unit, ...]
+    activations: np.ndarray
+    image_index: np.ndarray
+    inexact: tuple[str, ...]
+    model: Model
+    batch: Batch
+    method: str
+    seed: str
+    device: str
+    class_scores: tuple[np.ndarray, ...]
+    residual: Residual | None
+
+    def sheet(self, image: int = 0) -> Image.Image:
+        """The sheet of one image of the batch: its units by layer, each with its projection and its patch."""
+        members = self._members(image)
+        layers = dict.fromkeys(self.units[k].layer for k in members)
+        rows = [
+            Row(_title(self.model.layer(name)), tuple(self._cell(k) for k in members if self.units[k].layer == name))
+            for name in layers
+        ]
+        return draw_sheet(self.batch.views[image], rows, self._header(image), self.warnings(), self._colour())
+
+    def record(self, image: int = 0) -> dict[str, Any]:
+        """All that made the projections of one image, ready for JSON."""
+        return {
+            "image": self.batch.names[image],
+            "model": {"name": self.model.name, "sha256": self.model.source.sha256},
+            "top1": self._top1(image),
+            "method": self.method,
+            "seed": self.seed,
+            "inexact": list(self.inexact),
+            "device": self.device,
+            "preprocessing": self.model.preprocessing.to_json() if self.batch.preprocessed else None,
+            "preprocessing_source": self.model.preprocessing.source if self.batch.preprocessed else "array",
+            "warnings": self.warnings(),
+            "verification": self.residual
+            and {"worst_layer": self.residual.layer, "op": self.residual.op, "residual": self.residual.value},
+            "units": [self._unit_record(k) for k in self._members(image)],
+            "versions": {name: version(name) for name in ("zfviz", "onnx", "numpy")} | {"onnxruntime": _runtime_version()},
+        }
+
+    def save(self, directory: str | Path, save: Collection[Extra] = ()) -> tuple[Path, ...]:
+        """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection ("pixels")
+        and the raw arrays ("arrays"). Files are written whole or not at all. Raises OutputError."""
+        folder = make_folder(Path(directory))
+        paths: list[Path] = []
+        for image, stem in enumerate(self._stems()):
+            paths.append(write_atomically(folder / f"{stem}.png", _png(self.sheet(image))))
+            text = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
+            paths.append(write_atomically(folder / f"{stem}.json", text.encode()))
+            members = self._members(image)
+            if "pixels" in save:
+                paths += [self._save_pixels(folder, stem, rank, k) for rank, k in enumerate(members)]
+            if "arrays" in save:
+                paths.append(write_atomically(folder / f"{stem}.npz", self._arrays(members)))
+        return tuple(paths)
+
+    def _members(self, image: int) -> list[int]:
+        return np.flatnonzero(self.image_index == image).tolist()
+
+    def _stems(self) -> list[str]:
+        """A file name for each image: its own, the model's and the method; numbered where two images share one."""
+        stems = [file_stem(Path(name).stem, Path(self.model.name).stem, self.method) for name in self.batch.names]
+        return [stem if stems.count(stem) == 1 else f"{stem}.{i:04}" for i, stem in enumerate(stems)]
+
+    def _cell(self, k: int) -> Cell:
+        unit, layer = self.units[k], self.model.layer(self.units[k].layer)
+        box = layer.box(unit.y, unit.x, self.model.image.size) if layer.followed and layer.has_map else None
+        place = f" ({unit.y}, {unit.x})" if layer.has_map else ""
+        label = f"{self.model.labels[unit.channel]}: " if self._is_class(unit) else ""
+        caption = (f"{label}{unit.channel}{place}", f"{self.activations[k]:.4g}")
+        return Cell(self.pixels[k], box, caption, dead=not self.activations[k])
+
+    def _is_class(self, unit: Unit) -> bool:
+        return unit.y is None and unit.channel in self.model.labels
+
+    def _unit_record(self, k: int) -> dict[str, Any]:
+        unit, layer = self.units[k], self.model.layer(self.units[k].layer)
+        return {
+            "layer": unit.layer,
+            "channel": unit.channel,
+            "y": unit.y,
+            "x": unit.x,
+            "activation": float(self.activations[k]),
+            "dead": not self.activations[k],
+            "receptive_field": list(layer.box(unit.y, unit.x, self.model.image.size)),
+            "display_scale": display_scale(self.pixels[k]),
+        }
+
+    def _header(self, image: int) -> list[str]:
+        top = self._top1(image)
+        best = f": {top['label']} {100 * top['probability']:.1f} %" if top else ""
+        how = self.model.preprocessing.describe() if self.batch.preprocessed else "array as given"
+        exact = f", inexact: {', '.join(self.inexact)}" if self.inexact else ""
+        start = "" if self.seed == "activation" else ", seed 1"
+        return [f"{self.batch.names[image]}{best}", f"{self.model.name}, {self.method}{start}{exact}", how]
+
+    def warnings(self) -> list[str]:
+        warnings: list[str] = []
+        if self.batch.preprocessed and self.model.preprocessing.source == "assumed":
+            how = self.model.preprocessing.describe()
+            warnings.append(f"preprocessing was not found in the model and is assumed: {how}. State it with --preprocess.")
+        if self.model.image.assumed_size:
+            height, width = self.model.image.size
+            warnings.append(f"the model leaves its input size open; {height}x{width} is assumed.")
+        stored = sorted({u.layer for u in self.units if not self.model.layer(u.layer).followed})
+        if stored:
+            warnings.append(f"the layout of {', '.join(stored)} could not be followed; it is reported as it is stored.")
+        return warnings
+
+    def _top1(self, image: int) -> dict[str, Any] | None:
+        if not self.class_scores:
+            return None
+        scores = self.class_scores[image].astype(np.float64)
+        odds = np.exp(scores - scores.max())
+        best = int(scores.argmax())
+        return {
+            "class": best,
+            "label": self.model.labels.get(best, f"class {best}"),
+            "probability": float(odds[best] / odds.sum()),
+        }
+
+    def _colour(self) -> Colour:
+        return self.model.preprocessing.colour if self.batch.preprocessed else "RGB"
+
+    def _save_pixels(self, folder: Path, stem: str, rank: int, k: int) -> Path:
+        unit = self.units[k]
+        place = "" if unit.y is None else f".{unit.y}.{unit.x}"
+        name = f"{stem}.{rank:04}.{file_stem(unit.layer)}.{unit.channel}{place}.png"
+        picture = render(self.pixels[k], display_scale(self.pixels[k]), self._colour())
+        return write_atomically(folder / name, _png(picture))
+
+    def _arrays(self, members: list[int]) -> bytes:
+        chosen = [self.units[k] for k in members]
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            pixels=self.pixels[members],
+            activations=self.activations[members],
+            layer=np.array([u.layer for u in chosen]),
+            # a place that a unit does not have is -1
+            unit=np.array([[u.channel, -1 if u.y is None else u.y, -1 if u.x is None else u.x] for u in chosen]),
+        )
+        return buffer.getvalue()
+
+
+def _title(layer: Layer) -> str:
+    shape = "x".join(map(str, layer.shape))
+    height, width = layer.receptive_field
+    return f"{layer.name}  {layer.op}, {shape}, receptive field {height}x{width} px"
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _runtime_version() -> str:
+    import onnxruntime  # noqa: PLC0415
+
+    return onnxruntime.__version__
