@@ -197,12 +197,19 @@ def _settle(
             live.update(t.name for t in node.outputs if not t.is_empty())
             # the conversion gives names to nodes that have none
             node.name = names.get(node.outputs[0].name, "")
+            _trim_outputs(node, graph)
             _explicit(node)
             nodes.append(node)
         elif node.op == "Constant":
             _fold_constant(node)
     graph.nodes = nodes
     return Canonical(proto, graph, image, frozenset(live), weights, frozenset(names) | {image_name})
+
+
+def _trim_outputs(node: gs.Node, graph: gs.Graph) -> None:
+    """Drop the last outputs that nobody reads, such as the mask of a Dropout, whose type changed between opsets."""
+    while len(node.outputs) > 1 and not node.outputs[-1].outputs and node.outputs[-1] not in graph.outputs:
+        node.outputs = node.outputs[:-1]
 
 
 def _fold_constant(node: gs.Node) -> None:
