@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 from zfviz.errors import ZfvizError
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Layer",
     "Model",

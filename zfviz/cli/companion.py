@@ -13,7 +13,13 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument
 @click.option("--layer", required=True, metavar="NAME", help="The layer whose signals the companion takes.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The companion graph.")
 @method_option
-@click.option("--unpool", type=click.Choice(["scatter", "maxunpool"]), default="scatter", show_default=True, help="Which ops unpool; the pixels are the same.")
+@click.option(
+    "--unpool",
+    type=click.Choice(["scatter", "maxunpool"]),
+    default="scatter",
+    show_default=True,
+    help="Which ops unpool; the pixels are the same.",
+)
 @click.option("--forward", metavar="FILE", help="Also write the forward graph that feeds it.")
 @click.option("--shared-weights", is_flag=True, help="Store the weights once, in a data file that both graphs read.")
 @input_shape_option

@@ -11,7 +11,9 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument
 @click.command()
 @model_argument
 @click.option("-o", "--output", required=True, metavar="FILE", help="The forward graph.")
-@click.option("--layer", "layers", multiple=True, metavar="NAME", help="A layer; may be given again. [default: up to five rows]")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="NAME", help="A layer; may be given again. [default: up to five rows]"
+)
 @method_option
 @input_shape_option
 def expose(model: str, output: str, layers: tuple[str, ...], method: Any, input_shape: tuple[int, ...] | None) -> None:

@@ -29,9 +29,7 @@ def layers(model: str, method: str, input_shape: tuple[int, ...] | None, as_json
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
     table = [("LAYER", "OP", "SHAPE", "FIELD", "STRIDE", "PROJECTED BY")]
-    table += [
-        (r.name, r.op, _times(r.shape), _times(r.receptive_field), _times(r.jump), r.projection) for r in rows
-    ]
+    table += [(r.name, r.op, _times(r.shape), _times(r.receptive_field), _times(r.jump), r.projection) for r in rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

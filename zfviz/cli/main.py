@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from zfviz import __version__
 from zfviz.cli.companion import companion
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
@@ -17,7 +18,7 @@ BAD_USE, BUG, INTERRUPTED = 2, 70, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="zfviz")
+@click.version_option(__version__, prog_name="zfviz")
 def cli() -> None:
     """See what any ONNX CNN sees: project units of its layers down to the pixels that drove them.
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ZfvizError as error:
         click.echo(f"zfviz: {' '.join(str(error).split())}", err=True)
         code = error.exit_code
-    except Exception:  # noqa: BLE001
+    except Exception:
         traceback.print_exc()
         click.echo("zfviz: this is a bug of zfviz, not of your model; please report it with the lines above.", err=True)
         code = BUG

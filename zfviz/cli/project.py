@@ -12,18 +12,36 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument,
 @click.command()
 @model_argument
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--layer", "layers", multiple=True, metavar="NAME", help="A layer; may be given again. [default: up to five rows]")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="NAME", help="A layer; may be given again. [default: up to five rows]"
+)
 @click.option("--top", default=9, show_default=True, type=click.IntRange(1), help="How many of the strongest channels.")
-@click.option("--unit", "units", multiple=True, callback=unit, metavar="CHANNEL[,Y,X]", help="A unit; may be given again.")
+@click.option(
+    "--unit", "units", multiple=True, callback=unit, metavar="CHANNEL[,Y,X]", help="A unit; may be given again."
+)
 @click.option("--class", "classes", multiple=True, metavar="NAME|ID", help="The logit of a class; may be given again.")
 @method_option
-@click.option("--seed", type=click.Choice(["activation", "one"]), default="activation", show_default=True, help="What a projection starts from.")
-@click.option("--preprocess", metavar="NAME|FILE", help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]")
+@click.option(
+    "--seed",
+    type=click.Choice(["activation", "one"]),
+    default="activation",
+    show_default=True,
+    help="What a projection starts from.",
+)
+@click.option(
+    "--preprocess",
+    metavar="NAME|FILE",
+    help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]",
+)
 @input_shape_option
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to run.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to run."
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
 @click.option("--out", default=".", show_default=True, metavar="DIR", help="Where the files go.")
-@click.option("--save", default="", callback=parts, metavar="pixels,arrays", help="Also a PNG of each projection, the raw arrays.")
+@click.option(
+    "--save", default="", callback=parts, metavar="pixels,arrays", help="Also a PNG of each projection, the raw arrays."
+)
 @click.option("--verify", is_flag=True, help="Check each layer on the way down by finite differences.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record in place of the paths.")
 def project(images: tuple[str, ...], model: str, out: str, save: Any, as_json: bool, **options: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.reach import dims
@@ -30,8 +30,8 @@ Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 class Canonical:
     """A canonical graph and what goes with it.
 
-    `proto` is the user's model; `live` are the tensors that descend from the image; `weights` the stored or computed constants, by name;
-    `visible` the tensors that the user's own graph holds.
+    `proto` is the user's model; `live` are the tensors that descend from the image; `weights` the stored or computed
+    constants, by name; `visible` the tensors that the user's own graph holds.
     """
 
     proto: ModelProto
@@ -248,7 +248,11 @@ def _same_pads(node: gs.Node, lower: bool) -> list[int]:
     begins: list[int] = []
     ends: list[int] = []
     settings = zip(
-        dims(node.inputs[0])[2:], node.attrs["kernel_shape"], node.attrs["strides"], node.attrs["dilations"], strict=True
+        dims(node.inputs[0])[2:],
+        node.attrs["kernel_shape"],
+        node.attrs["strides"],
+        node.attrs["dilations"],
+        strict=True,
     )
     for size, kernel, stride, dilation in settings:
         total = max(0, (ceil(size / stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.net import OPSET, Net, Unpool
+from zfviz.graph.net import Net, Unpool
 from zfviz.graph.reach import dims
 from zfviz.graph.rules import Method, Rule, find_rule, op_key
 
@@ -23,7 +23,8 @@ class Companion:
     """A companion graph with what it asks of the forward graph.
 
     `values` are the forward values it takes, by input name; `switches` those of them that are switches, with the tensor
-    that their MaxPool gives; `inexact` names every op on the way that is not the exact adjoint of what the method prescribes.
+    that their MaxPool gives; `inexact` names every op on the way that is not the exact adjoint of what the method
+    prescribes.
     """
 
     proto: ModelProto
@@ -37,8 +38,9 @@ def build_companion(
 ) -> Companion:
     """The companion graph of the layer whose output tensor is `layer`.
 
-    Its inputs are `signal` [K, ...] (the shape of the layer's output, float32) and forward values of batch K or 1; its output is
-    `pixels` [K, ...] (the shape of the image input, float32). Raises UnsupportedError with every op that stops the signal.
+    Its inputs are `signal` [K, ...] (the shape of the layer's output, float32) and forward values of batch K or 1; its
+    output is `pixels` [K, ...] (the shape of the image input, float32). Raises UnsupportedError with every op that
+    stops the signal.
     """
     net = Net(canonical, unpool)
     target = next(t for node in canonical.graph.nodes for t in node.outputs if t.name == layer)
@@ -102,7 +104,9 @@ def _walk_back(
             "Choose a layer below, or add a rule (CONTRIBUTING.md)."
         )
     if canonical.image.name not in arrived:
-        raise UnsupportedError(f"no signal from {target.name!r} reaches the image; expected a layer that depends on it.")
+        raise UnsupportedError(
+            f"no signal from {target.name!r} reaches the image; expected a layer that depends on it."
+        )
     return passed, net.total(arrived[canonical.image.name])
 
 

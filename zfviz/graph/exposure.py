@@ -18,8 +18,8 @@ def expose(canonical: Canonical, tensors: Iterable[str], switches: Mapping[str, 
     """A copy of the user's model with more outputs: `tensors` of its graph, and the switches of max-pools.
 
     `switches` maps the name of such an output to the tensor that the MaxPool gives. The switches come from a second
-    MaxPool beside the user's own, since asking that one for Indices would change its layout, its speed and the last bits
-    of the model's outputs.
+    MaxPool beside the user's own, since asking that one for Indices would change its layout, its speed and the last
+    bits of the model's outputs.
     """
     forward = ModelProto()
     forward.CopyFrom(_at_usable_opset(canonical.proto) if switches else canonical.proto)

@@ -38,7 +38,8 @@ class ImageInput:
 def find_image_input(
     source: Source, input_shape: Sequence[int] | None = None, open_size: tuple[int, int] = (224, 224)
 ) -> ImageInput:
-    """The one input that takes a picture, with its static shape; a height and width that are left open become `open_size`.
+    """The one input that takes a picture, with its static shape; a height and width that are left open become
+    `open_size`.
 
     Raises ModelError: no such input, more than one input, or an `input_shape` that contradicts the model's.
     """
@@ -57,7 +58,7 @@ def find_image_input(
             f"the input of {source.name} is {described}; expected an image, float32 [N, C, H, W] or [N, H, W, C] with "
             f"{' or '.join(map(str, CHANNELS))} channels. If the channels are left open, give input_shape."
         )
-    batch, channel, y, x = axes
+    batch, _, y, x = axes
     defaults = {batch: 1, y: open_size[0], x: open_size[1]}
     shape = tuple(defaults[axis] if size is None else size for axis, size in enumerate(sizes))
     assumed = sizes[y] is None or sizes[x] is None
@@ -66,7 +67,9 @@ def find_image_input(
 
 def _sizes(value: ValueInfoProto, input_shape: Sequence[int] | None) -> list[int | None]:
     """The sizes of an input, None where they are open; those of `input_shape` fill what is open."""
-    sizes = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
+    sizes = [
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim
+    ]
     if input_shape is None:
         return sizes
     fits = len(input_shape) == len(sizes) and all(
@@ -74,8 +77,8 @@ def _sizes(value: ValueInfoProto, input_shape: Sequence[int] | None) -> list[int
     )
     if not fits:
         raise ModelError(
-            f"input_shape {tuple(input_shape)} does not fit the input {value.name} {_describe(value)}; expected one size "
-            "above 0 for each axis, equal to the model's where it has one."
+            f"input_shape {tuple(input_shape)} does not fit the input {value.name} {_describe(value)}; expected one "
+            "size above 0 for each axis, equal to the model's where it has one."
         )
     return list(input_shape)
 

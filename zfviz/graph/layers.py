@@ -18,10 +18,10 @@ from zfviz.graph.rules import is_rectifier
 class Layer:
     """A node of the canonical graph, named as in the user's file.
 
-    `shape` is (C, H, W) of its output, or (F,) where it has no map. `receptive_field` is (height, width) in pixels of the
-    image, the whole image at most; `jump` how many pixels apart neighbours of the map look, (y, x) (paper, Fig. 2).
-    `tensor` is the name of its output, `followed` whether y and x of the map follow the image's, else the map is reported as
-    it is stored; `rectified` whether it is the output of a rectifier.
+    `shape` is (C, H, W) of its output, or (F,) where it has no map. `receptive_field` is (height, width) in pixels of
+    the image, the whole image at most; `jump` how many pixels apart neighbours of the map look, (y, x) (paper, Fig. 2).
+    `tensor` is the name of its output, `followed` whether y and x of the map follow the image's, else the map is
+    reported as it is stored; `rectified` whether it is the output of a rectifier.
     """
 
     name: str
@@ -52,7 +52,9 @@ class Layer:
 
     def box(self, y: int | None, x: int | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """The receptive field of a unit in an image of `size`: top, left, bottom, right; may stick out of the image."""
-        (top, bottom), (left, right) = (f.span(p, extent) for f, p, extent in zip(self.fields, (y, x), size, strict=True))
+        (top, bottom), (left, right) = (
+            f.span(p, extent) for f, p, extent in zip(self.fields, (y, x), size, strict=True)
+        )
         return top, left, bottom, right
 
 
@@ -88,7 +90,9 @@ def _layer(node: gs.Node, tensor: gs.Tensor, fields: Fields, image: ImageInput) 
 
 
 def _layout(stored: tuple[int, ...], fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """How the axes of a tensor turn to [N, C, H, W], the shape (C, H, W) then, and whether y and x follow the image's."""
+    """How the axes of a tensor turn to [N, C, H, W], the shape (C, H, W) then, and whether y and x follow the
+    image's.
+    """
     y, x = (field.axis for field in fields)
     if y is not None and x is not None and len(stored) >= 4:
         rest = [axis for axis in range(1, len(stored)) if axis not in (y, x)]

@@ -97,7 +97,9 @@ class Net:
         return self.emit("Reshape", self._scatter(places, flat, 2, prod(size)), self.ints([0, 0, *size]))
 
     def max_unpool(self, layer: gs.Node, signal: gs.Tensor) -> gs.Tensor:
-        """What `scatter_add` gives, from MaxUnpool nodes: they overwrite, so windows that overlap go to different ones."""
+        """What `scatter_add` gives, from MaxUnpool nodes: they overwrite, so windows that overlap go to different
+        ones.
+        """
         size, pooled = dims(layer.inputs[0])[1:], dims(layer.outputs[0])[2:]
         if layer.inputs[0].dtype != FLOAT:
             raise UnsupportedError("MaxUnpool takes float32 only; choose scatter")
@@ -153,7 +155,12 @@ class Net:
         return self.emit("Expand", self.constant(np.zeros(shape)), self.emit("Shape", one))
 
     def slice(
-        self, tensor: gs.Tensor, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int] = ()
+        self,
+        tensor: gs.Tensor,
+        starts: Sequence[int],
+        ends: Sequence[int],
+        axes: Sequence[int],
+        steps: Sequence[int] = (),
     ) -> gs.Tensor:
         """The part [start, end) along each of the `axes`."""
         steps = steps or [1] * len(axes)

@@ -12,7 +12,9 @@ from onnx_graphsurgeon import Node, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """Position p of an output axis depends on [stride * p + offset, stride * p + offset + extent) of input axis `axis`."""
+    """Position p of an output axis depends on [stride * p + offset, stride * p + offset + extent) of input axis
+    `axis`.
+    """
 
     axis: int
     stride: int = 1

@@ -28,7 +28,8 @@ class Source:
 def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     """The model behind a path, bytes or a ModelProto.
 
-    Raises ModelError: no such file, not ONNX, truncated, no graph, or outside data missing or beyond the model's folder.
+    Raises ModelError: no such file, not ONNX, truncated, no graph, or outside data missing or beyond the model's
+    folder.
     """
     folder = None
     if isinstance(model, ModelProto):

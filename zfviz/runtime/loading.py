@@ -51,7 +51,9 @@ class Model:
             return named[0]
         if named:
             tensors = ", ".join(repr(layer.tensor) for layer in named)
-            raise LayerError(f"{len(named)} nodes are named {name!r}; expected one. Choose by output tensor: {tensors}.")
+            raise LayerError(
+                f"{len(named)} nodes are named {name!r}; expected one. Choose by output tensor: {tensors}."
+            )
         known = dict.fromkeys(n for layer in self.layers for n in (layer.name, layer.tensor))
         raise LayerError(f"no layer {name!r} in {self.name}; {nearest(name, known)}. `zfviz layers` lists all.")
 
@@ -67,9 +69,10 @@ def load(
 ) -> Model:
     """The model behind a path, bytes or a ModelProto, ready to be projected; a Model as it is.
 
-    `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the name of a
-    preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its file.
-    Raises ModelError: not an ONNX model, weights missing, no single image input, shapes that contradict each other.
+    `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the
+    name of a preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its
+    file. Raises ModelError: not an ONNX model, weights missing, no single image input, shapes that contradict each
+    other.
     """
     if isinstance(model, Model):
         return model

@@ -46,14 +46,16 @@ def verify_layers(model: Model, image: np.ndarray, tensors: Sequence[str]) -> li
     worst = max(residuals, key=lambda r: r.value)
     if not worst.value <= SINGLE_OP:
         raise VerificationError(
-            f"layer {worst.layer!r} ({worst.op}) fails: its rule is {worst.value:.1e} from central differences; expected at most "
-            f"{SINGLE_OP:.0e}. The projections are wrong; please report this model."
+            f"layer {worst.layer!r} ({worst.op}) fails: its rule is {worst.value:.1e} from central differences; "
+            f"expected at most {SINGLE_OP:.0e}. The projections are wrong; please report this model."
         )
     return residuals
 
 
 def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, seed: int = 0) -> float:
-    """The residual of a model's gradient at `x`, its input `name`, for one of its outputs; places with a kink are left out."""
+    """The residual of a model's gradient at `x`, its input `name`, for one of its outputs; places with a kink are
+    left out.
+    """
     value = helper.make_tensor_value_info(name, TensorProto.FLOAT, list(x.shape))
     canonical = canonicalize(proto, value, evaluator(name, x.shape, None))
     companion = build_companion(canonical, output, "gradient")
@@ -69,7 +71,7 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, seed: int
     slope = (ahead - behind) / (2 * float(step))
     y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
     bend = np.abs(ahead + behind - 2 * here)
-    # where the op is linear but for kinks, any bend above rounding is a kink; a curve bends everywhere, by the step's square
+    # where an op is linear but for kinks, any bend is a kink; a curve bends everywhere, by the step's square
     curved = any(getattr(find_rule(node, "gradient"), "curved", False) for node in canonical.graph.nodes)
     y[bend > (0.1 * np.abs(ahead - behind) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))] = 0
     values = forward.run({name: x}, companion.values) if companion.values else {}
@@ -106,7 +108,9 @@ def _canonical_values(model: Model, nodes: Sequence[gs.Node], image: np.ndarray)
 def _alone(
     canonical: Canonical, node: gs.Node, values: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[ModelProto, str, np.ndarray]]:
-    """For each differentiable input of a node, a model of that node alone with its other inputs bound, and the input's value."""
+    """For each differentiable input of a node, a model of that node alone with its other inputs bound, and the
+    input's value.
+    """
     inputs = {t.name: t for t in node.inputs if t.name in canonical.live}
     for name, tensor in inputs.items():
         if not is_real(tensor):

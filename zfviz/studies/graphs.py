@@ -24,7 +24,8 @@ ALIGNMENT = 4096
 
 
 def expose(model: ModelLike, layers: Sequence[str] | None = None, method: Method = "deconvnet") -> ModelProto:
-    """The forward graph: the user's own model, which also gives the activations of `layers` and all that their companions take.
+    """The forward graph: the user's own model, which also gives the activations of `layers` and all that their
+    companions take.
 
     None takes the default rows of `project`. Weights outside the model stay where they are, relative to its folder.
     Raises LayerError for an unknown layer, UnsupportedError where a layer cannot be projected.
@@ -37,20 +38,21 @@ def expose(model: ModelLike, layers: Sequence[str] | None = None, method: Method
     return expose_tensors(model.canonical, [*(layer.tensor for layer in chosen), *values], switches)
 
 
-def companion(
-    model: ModelLike, layer: str, method: Method = "deconvnet", unpool: Unpool = "scatter"
-) -> ModelProto:
+def companion(model: ModelLike, layer: str, method: Method = "deconvnet", unpool: Unpool = "scatter") -> ModelProto:
     """The companion graph of a layer, opset 18: `signal` [K, ...] and forward values go in, `pixels` [K, ...] come out.
 
-    Every input other than `signal` bears the name of an output of `expose(model, [layer], method)`; forward values have K rows,
-    row k belonging to signal k, or one row for all. `unpool` "maxunpool" emits MaxUnpool nodes in place of ScatterElements; both
-    give the same pixels. Raises LayerError for an unknown layer, UnsupportedError where it cannot be projected.
+    Every input other than `signal` bears the name of an output of `expose(model, [layer], method)`; forward values
+    have K rows, row k belonging to signal k, or one row for all. `unpool` "maxunpool" emits MaxUnpool nodes in place
+    of ScatterElements; both give the same pixels. Raises LayerError for an unknown layer, UnsupportedError where it
+    cannot be projected.
     """
     model = load(model)
     return build_companion(model.canonical, model.layer(layer).tensor, method, unpool).proto
 
 
-def write_graph(proto: ModelProto, path: Path, folder: Path | None, inline_bytes: int = MAX_INLINE_BYTES) -> tuple[Path, ...]:
+def write_graph(
+    proto: ModelProto, path: Path, folder: Path | None, inline_bytes: int = MAX_INLINE_BYTES
+) -> tuple[Path, ...]:
     """The paths written: the model, and beside it a `.data` file where its weights exceed `inline_bytes`.
 
     `folder` is where weights outside the model lie now. Raises OutputError.
@@ -61,12 +63,14 @@ def write_graph(proto: ModelProto, path: Path, folder: Path | None, inline_bytes
     return _write_outside([(whole, path)], path.with_name(f"{path.name}.data"))
 
 
-def write_pair(forward: ModelProto, forward_path: Path, back: ModelProto, back_path: Path, folder: Path | None) -> tuple[Path, ...]:
+def write_pair(
+    forward: ModelProto, forward_path: Path, back: ModelProto, back_path: Path, folder: Path | None
+) -> tuple[Path, ...]:
     """The paths written: both graphs, and one data file from which both read their weights. Raises OutputError."""
     if forward_path.resolve().parent != back_path.resolve().parent or forward_path.name == back_path.name:
         raise OutputError(
-            f"{forward_path} and {back_path} cannot share weights; expected two files in one folder, since ONNX reads data from "
-            "beside the model. Give both the same folder."
+            f"{forward_path} and {back_path} cannot share weights; expected two files in one folder, since ONNX reads "
+            "data from beside the model. Give both the same folder."
         )
     graphs = [(_with_data(forward, folder), forward_path), (_with_data(back, folder), back_path)]
     return _write_outside(graphs, forward_path.with_name(f"{forward_path.name}.data"))
@@ -98,7 +102,9 @@ def _write_outside(graphs: Sequence[tuple[ModelProto, Path]], data_path: Path) -
         for tensor in proto.graph.initializer:
             if tensor.name in places:
                 offset, length = places[tensor.name]
-                tensor.CopyFrom(TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=b""))
+                tensor.CopyFrom(
+                    TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=b"")
+                )
                 set_external_data(tensor, data_path.name, offset, length)
                 tensor.ClearField("raw_data")
         paths.append(write_atomically(path, proto.SerializeToString()))

@@ -54,9 +54,10 @@ def as_nchw(model: Model, values: np.ndarray) -> np.ndarray:
 
 def _array_batch(model: Model, array: np.ndarray) -> Batch:
     rows = array[None] if array.ndim == len(model.image.shape) - 1 else array
+    wanted = ", ".join(map(str, model.image.shape[1:]))
     if rows.shape[1:] != model.image.shape[1:] or not len(rows) or not np.issubdtype(array.dtype, np.floating):
         raise ImageError(
-            f"the array is {array.dtype} {array.shape}; expected floats of [N, {', '.join(map(str, model.image.shape[1:]))}]. "
+            f"the array is {array.dtype} {array.shape}; expected floats of [N, {wanted}]. "
             "Preprocess it so, give pictures instead, or load the model with another input_shape."
         )
     views = tuple(picture_of(values) for values in as_nchw(model, rows))

@@ -11,7 +11,9 @@ from zfviz.runtime.loading import Model
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A layer as `zfviz layers` shows it; `projection` says what its rule does, or which op below it stops every signal."""
+    """A layer as `zfviz layers` shows it; `projection` says what its rule does, or which op below it stops every
+    signal.
+    """
 
     name: str
     op: str
@@ -26,9 +28,7 @@ def describe_layers(model: Model, method: Method = "deconvnet") -> tuple[LayerRo
     """A row for each layer, from the image upwards."""
     told = _projections(model, method)
     return tuple(
-        LayerRow(
-            layer.name, layer.op, layer.tensor, layer.shape, layer.receptive_field, layer.jump, told[layer.tensor]
-        )
+        LayerRow(layer.name, layer.op, layer.tensor, layer.shape, layer.receptive_field, layer.jump, told[layer.tensor])
         for layer in model.layers
     )
 

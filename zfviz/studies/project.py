@@ -15,7 +15,7 @@ from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.running import IMAGES_AT_ONCE, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
 from zfviz.runtime.verify import Residual, verify_layers
-from zfviz.studies.inputs import Batch, ImageLike, as_nchw, read_batch
+from zfviz.studies.inputs import ImageLike, as_nchw, read_batch
 from zfviz.studies.projections import Projections
 from zfviz.studies.selection import (
     Unit,
@@ -45,11 +45,11 @@ def project(
 ) -> Projections:
     """The projections of units to pixels, in the order of images, then layers, then units.
 
-    `image` is a path, a PIL image, a list of those, or a float array in the model's own layout. `layer` is one layer or several;
-    None takes the last rectified map of each resolution, five at least. `units` are (channel, y, x), or (channel,) for the
-    channel's strongest place; None takes the `top` strongest channels. `classes` adds the logits of classes, by name or index.
-    `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from 1. `verify` checks each layer on the way
-    down by finite differences.
+    `image` is a path, a PIL image, a list of those, or a float array in the model's own layout. `layer` is one layer
+    or several; None takes the last rectified map of each resolution, five at least. `units` are (channel, y, x), or
+    (channel,) for the channel's strongest place; None takes the `top` strongest channels. `classes` adds the logits of
+    classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
+    1. `verify` checks each layer on the way down by finite differences.
 
     Raises LayerError (unknown layer, unit or class), UnsupportedError (an op without a rule), ImageError, ModelError,
     DeviceError, and VerificationError when `verify` finds a layer that is wrong.
@@ -76,14 +76,14 @@ def project(
     for start in range(0, len(batch.array), IMAGES_AT_ONCE):
         images = batch.array[start : start + IMAGES_AT_ONCE]
         values = run_forward(forward, model.image, images, names)
-        by_layer = [
-            _project_layer(wish, companions[wish.layer.tensor], sessions[wish.layer.tensor], values, seed)
-            for wish in wishes
-        ]
-        found += [replace(p, image=start + p.image) for p in sorted(sum(by_layer, []), key=lambda p: p.image)]
+        for wish in wishes:
+            tensor = wish.layer.tensor
+            projected = _project_layer(wish, companions[tensor], sessions[tensor], values, seed)
+            found += [replace(p, image=start + p.image) for p in projected]
         class_scores += [*scores.as_map(values[scores.tensor])] if scores else []
         if verify and not start:
             residuals = verify_layers(model, images[:1], [wish.layer.tensor for wish in wishes])
+    found.sort(key=lambda p: p.image)
     return Projections(
         pixels=as_nchw(model, np.stack([p.pixels for p in found])),
         units=tuple(p.unit for p in found),
@@ -159,10 +159,9 @@ def _wishes(
     classes: Sequence[str | int],
 ) -> list[_Wish]:
     names = [layer] if isinstance(layer, str) else layer
-    if names is None:
-        layers = () if classes else default_layers(model)
-    else:
-        layers = tuple(model.layer(name) for name in names)
+    layers = [model.layer(name) for name in names or ()]
+    if names is None and not classes:
+        layers = default_layers(model)
     wishes = [_Wish(chosen, units, top) for chosen in dict.fromkeys(layers)]
     if classes:
         scores = class_layer(model)

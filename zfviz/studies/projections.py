@@ -4,13 +4,15 @@ import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
+import onnxruntime
 from PIL import Image
 
+import zfviz
 from zfviz.graph.layers import Layer
 from zfviz.report.files import file_stem, make_folder, write_atomically
 from zfviz.report.pixels import Colour, display_scale, render
@@ -28,8 +30,8 @@ class Projections:
     """Projections of units to pixels.
 
     `pixels` is float32 [K, C, H, W], in input space, signed and not scaled; `units`, `activations` (float32 [K]) and
-    `image_index` (int [K], which image of the batch) say what each is of. `inexact` names the ops on the way down that are
-    not exact adjoints of what the method prescribes; `residual` is the worst of a verification, or None.
+    `image_index` (int [K], which image of the batch) say what each is of. `inexact` names the ops on the way down that
+    are not exact adjoints of what the method prescribes; `residual` is the worst of a verification, or None.
     """
 
     pixels: np.ndarray
@@ -71,24 +73,23 @@ class Projections:
             "verification": self.residual
             and {"worst_layer": self.residual.layer, "op": self.residual.op, "residual": self.residual.value},
             "units": [self._unit_record(k) for k in self._members(image)],
-            "versions": {name: version(name) for name in ("zfviz", "onnx", "numpy")} | {"onnxruntime": _runtime_version()},
+            "versions": {p.__name__: p.__version__ for p in (zfviz, onnx, onnxruntime, np)},
         }
 
     def save(self, directory: str | Path, save: Collection[Extra] = ()) -> tuple[Path, ...]:
-        """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection ("pixels")
-        and the raw arrays ("arrays"). Files are written whole or not at all. Raises OutputError."""
-        folder = make_folder(Path(directory))
-        paths: list[Path] = []
+        """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection
+        ("pixels") and the raw arrays ("arrays"). Files are written whole or not at all. Raises OutputError."""
+        files: dict[str, bytes] = {}
         for image, stem in enumerate(self._stems()):
-            paths.append(write_atomically(folder / f"{stem}.png", _png(self.sheet(image))))
-            text = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
-            paths.append(write_atomically(folder / f"{stem}.json", text.encode()))
             members = self._members(image)
+            record = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
+            files |= {f"{stem}.png": _png(self.sheet(image)), f"{stem}.json": record.encode()}
             if "pixels" in save:
-                paths += [self._save_pixels(folder, stem, rank, k) for rank, k in enumerate(members)]
+                files |= {f"{stem}.{self._pixels_name(rank, k)}": self._pixels_png(k) for rank, k in enumerate(members)}
             if "arrays" in save:
-                paths.append(write_atomically(folder / f"{stem}.npz", self._arrays(members)))
-        return tuple(paths)
+                files[f"{stem}.npz"] = self._arrays(members)
+        folder = make_folder(Path(directory))
+        return tuple(write_atomically(folder / name, data) for name, data in files.items())
 
     def _members(self, image: int) -> list[int]:
         return np.flatnonzero(self.image_index == image).tolist()
@@ -131,10 +132,13 @@ class Projections:
         return [f"{self.batch.names[image]}{best}", f"{self.model.name}, {self.method}{start}{exact}", how]
 
     def warnings(self) -> list[str]:
+        """What was assumed and not found in the model, and what the sheet cannot show as it is; a sentence each."""
         warnings: list[str] = []
         if self.batch.preprocessed and self.model.preprocessing.source == "assumed":
             how = self.model.preprocessing.describe()
-            warnings.append(f"preprocessing was not found in the model and is assumed: {how}. State it with --preprocess.")
+            warnings.append(
+                f"preprocessing was not found in the model and is assumed: {how}. State it with --preprocess."
+            )
         if self.model.image.assumed_size:
             height, width = self.model.image.size
             warnings.append(f"the model leaves its input size open; {height}x{width} is assumed.")
@@ -158,12 +162,13 @@ class Projections:
     def _colour(self) -> Colour:
         return self.model.preprocessing.colour if self.batch.preprocessed else "RGB"
 
-    def _save_pixels(self, folder: Path, stem: str, rank: int, k: int) -> Path:
+    def _pixels_name(self, rank: int, k: int) -> str:
         unit = self.units[k]
         place = "" if unit.y is None else f".{unit.y}.{unit.x}"
-        name = f"{stem}.{rank:04}.{file_stem(unit.layer)}.{unit.channel}{place}.png"
-        picture = render(self.pixels[k], display_scale(self.pixels[k]), self._colour())
-        return write_atomically(folder / name, _png(picture))
+        return f"{rank:04}.{file_stem(unit.layer)}.{unit.channel}{place}.png"
+
+    def _pixels_png(self, k: int) -> bytes:
+        return _png(render(self.pixels[k], display_scale(self.pixels[k]), self._colour()))
 
     def _arrays(self, members: list[int]) -> bytes:
         chosen = [self.units[k] for k in members]
@@ -189,9 +194,3 @@ def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _runtime_version() -> str:
-    import onnxruntime  # noqa: PLC0415
-
-    return onnxruntime.__version__

@@ -25,9 +25,11 @@ class Unit:
 
 
 def default_layers(model: Model) -> tuple[Layer, ...]:
-    """The rows of a sheet: the last rectified map of each resolution above 1x1, filled up to five with the deepest others.
+    """The rows of a sheet: the last rectified map of each resolution above 1x1, filled up to five with the deepest
+    others.
 
-    For AlexNet and ZFNet these are conv1 to conv5, the paper's rows (Fig. 2). Without rectifiers, outputs of Conv serve.
+    For AlexNet and ZFNet these are conv1 to conv5, the paper's rows (Fig. 2). Without rectifiers, outputs of Conv
+    serve.
     """
     maps = [layer for layer in model.layers if layer.has_map and layer.followed and layer.shape[1] * layer.shape[2] > 1]
     candidates = [m for m in maps if m.rectified] or [m for m in maps if m.op == "Conv"] or maps
@@ -109,5 +111,7 @@ def find_class(model: Model, layer: Layer, wanted: str | int) -> int:
     if wanted.strip().lower() in names:
         return names[wanted.strip().lower()]
     if not names:
-        raise LayerError(f"{model.name} has no class names, so {wanted!r} is unknown; expected an index, 0 to {count - 1}.")
+        raise LayerError(
+            f"{model.name} has no class names, so {wanted!r} is unknown; expected an index, 0 to {count - 1}."
+        )
     raise LayerError(f"no class {wanted!r} in {model.name}; {nearest(wanted.lower(), names)}.")

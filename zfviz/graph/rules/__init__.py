@@ -28,8 +28,8 @@ tuple of them, None where nothing came."""
 class Rule:
     """How signals pass one op backwards.
 
-    `curved` says that the op's slope changes smoothly with its input; by default an op is linear, or linear but for kinks.
-    `inexact` says in what it is not the exact adjoint of what the method prescribes, or is empty.
+    `curved` says that the op's slope changes smoothly with its input; by default an op is linear, or linear but for
+    kinks. `inexact` says in what it is not the exact adjoint of what the method prescribes, or is empty.
     """
 
     op: str

@@ -81,15 +81,13 @@ def rectify_inside(layer: Node, signal: Tensor, net: Net) -> Signals:
 
 
 def _bounds(layer: Node) -> tuple[Tensor | None, Tensor | None]:
-    low, high = (
-        layer.inputs[i] if len(layer.inputs) > i and not layer.inputs[i].is_empty() else None for i in (1, 2)
-    )
+    low, high = (layer.inputs[i] if len(layer.inputs) > i and not layer.inputs[i].is_empty() else None for i in (1, 2))
     return low, high
 
 
 def _rectifies(layer: Node) -> bool:
     low = _bounds(layer)[0]
-    return low is not None and getattr(low, "values", None) is not None and float(getattr(low, "values")) == 0
+    return low is not None and getattr(low, "values", None) is not None and float(low.values) == 0
 
 
 def _mask_below(layer: Node, signal: Tensor, high: Tensor | None, net: Net) -> Tensor:
