@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from onnx import ModelProto
 
+import zfviz
 from zfviz.errors import DeviceError, ModelError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -83,6 +85,11 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     if device == "auto":
         return "cpu"
     raise DeviceError(f"--device cuda: {missing} Or use --device cpu.")
+
+
+def versions() -> dict[str, str]:
+    """The versions of all that decides a result."""
+    return {package.__name__: package.__version__ for package in (zfviz, onnx, ort, np)}
 
 
 def _missing_for_cuda() -> str:

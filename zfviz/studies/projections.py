@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
-import onnxruntime
 from PIL import Image
 
-import zfviz
 from zfviz.graph.layers import Layer
 from zfviz.report.files import file_stem, make_folder, write_atomically
 from zfviz.report.pixels import Colour, display_scale, render
 from zfviz.report.sheet import Cell, Row, draw_sheet
 from zfviz.runtime.loading import Model
+from zfviz.runtime.session import versions
 from zfviz.runtime.verify import Residual
 from zfviz.studies.inputs import Batch
 from zfviz.studies.selection import Unit
@@ -73,7 +71,7 @@ class Projections:
             "verification": self.residual
             and {"worst_layer": self.residual.layer, "op": self.residual.op, "residual": self.residual.value},
             "units": [self._unit_record(k) for k in self._members(image)],
-            "versions": {p.__name__: p.__version__ for p in (zfviz, onnx, onnxruntime, np)},
+            "versions": versions(),
         }
 
     def save(self, directory: str | Path, save: Collection[Extra] = ()) -> tuple[Path, ...]:
@@ -145,6 +143,9 @@ class Projections:
         stored = sorted({u.layer for u in self.units if not self.model.layer(u.layer).followed})
         if stored:
             warnings.append(f"the layout of {', '.join(stored)} could not be followed; it is reported as it is stored.")
+        dead = sum(not a for a in self.activations)
+        if dead:
+            warnings.append(f"{dead} of {len(self.units)} units are dead: their activation is 0, nothing is projected.")
         return warnings
 
     def _top1(self, image: int) -> dict[str, Any] | None:

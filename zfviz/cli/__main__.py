@@ -1,0 +1,5 @@
+"""`python -m zfviz.cli`."""
+
+from zfviz.cli.main import main
+
+main()

@@ -1,0 +1,79 @@
+"""Labels: the names of a model's classes, from its metadata or from files beside it."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+MAX_BYTES = 4_000_000
+MAX_LABELS = 100_000
+MAX_LENGTH = 80
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+
+
+def find_labels(metadata: Mapping[str, str], folder: Path | None, stem: str | None) -> dict[int, str]:
+    """The names of classes by index, empty where there are none.
+
+    They are looked for in the metadata (`zfviz.labels` as JSON, `names` as Ultralytics writes it), then beside the
+    model (STEM.labels.txt, labels.txt, labels.json, synset.txt: one label a line, or JSON), then under `id2label` in
+    preprocessor_config.json and config.json. What is malformed is passed over: a model is projected without names too.
+    """
+    for key in ("zfviz.labels", "names"):
+        if labels := _parse(metadata.get(key, "")):
+            return labels
+    if folder is None:
+        return {}
+    for name in (f"{stem}.labels.txt", "labels.txt", "labels.json", "synset.txt"):
+        text = _read(folder / name)
+        if labels := _parse(text) or _clean(dict(enumerate(text.splitlines()))):
+            return labels
+    for name in ("preprocessor_config.json", "config.json"):
+        config = _literal(_read(folder / name))
+        if isinstance(config, dict) and (labels := _settle(cast("dict[str, Any]", config).get("id2label"))):
+            return labels
+    return {}
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError:
+        return ""
+    return data.decode("utf-8", "replace") if len(data) <= MAX_BYTES else ""
+
+
+def _parse(text: str) -> dict[int, str]:
+    return _settle(_literal(text))
+
+
+def _literal(text: str) -> object:
+    """JSON, or a Python literal as Ultralytics writes it; None for anything else."""
+    if not text.lstrip().startswith(("{", "[")) or len(text) > MAX_BYTES:
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+    return None
+
+
+def _settle(value: object) -> dict[int, str]:
+    if isinstance(value, list):
+        return _clean(dict(enumerate(cast("list[object]", value))))
+    return _clean(cast("dict[object, object]", value)) if isinstance(value, dict) else {}
+
+
+def _clean(labels: Mapping[Any, object]) -> dict[int, str]:
+    """Whole indices and printable names only."""
+    if len(labels) > MAX_LABELS:
+        return {}
+    kept = {
+        int(str(index)): CONTROL.sub(" ", label).strip()[:MAX_LENGTH]
+        for index, label in labels.items()
+        if isinstance(label, str) and re.fullmatch(r"\d{1,6}", str(index))
+    }
+    return {index: label for index, label in kept.items() if label}
