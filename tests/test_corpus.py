@@ -1,20 +1,18 @@
-"""The corpus: nine published graphs, every method, low to high layers, against a float64 autograd with the same masks."""
+"""The corpus: nine published graphs, every method, low to high layers, against float64 autograd with the same masks."""
 
 from functools import cache
 
 import numpy as np
-import onnx
 import pytest
 from corpus import LIGHT, light_model, photo
 
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
-from zfviz.graph.exposure import expose
 from zfviz.graph.layers import Layer
 from zfviz.graph.rules import METHODS
 from zfviz.runtime.loading import Model, load
 from zfviz.runtime.session import open_session
 from zfviz.studies.selection import class_layer, default_layers
-from zfviz.tolerances import SAME_GRAPH, WHOLE_NET
+from zfviz.tolerances import WHOLE_NET
 
 pytestmark = pytest.mark.slow
 

@@ -66,7 +66,17 @@ def test_project_json_prints_the_record(zfviz, tiny_path: Path, tmp_path: Path) 
 
 def test_layers_lists_what_can_be_named(zfviz, tiny_path: Path) -> None:
     lines = zfviz("layers", tiny_path).out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == "conv1 relu1 pool1 conv2 relu2 gap flatten fc softmax".split()
+    assert [line.split()[0] for line in lines[1:]] == [
+        "conv1",
+        "relu1",
+        "pool1",
+        "conv2",
+        "relu2",
+        "gap",
+        "flatten",
+        "fc",
+        "softmax",
+    ]
     assert lines[2].split()[1:5] == ["Relu", "8x16x16", "7x7", "2x2"]
     rows = json.loads(zfviz("layers", tiny_path, "--json", "--method", "gradient").out)
     assert {r["name"]: r["projection"] for r in rows}["relu1"] == "mask by forward"
@@ -158,7 +168,8 @@ def test_output_that_nobody_reads_is_no_error(tiny_path: Path) -> None:
 
 
 def test_help_needs_neither_onnx_nor_onnxruntime() -> None:
-    code = "import sys; from zfviz.cli.main import cli; print([m for m in ('onnx', 'onnxruntime', 'numpy', 'PIL') if m in sys.modules])"
+    heavy = ("onnx", "onnxruntime", "numpy", "PIL")
+    code = f"import sys; from zfviz.cli.main import cli; print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

@@ -31,7 +31,7 @@ def wheel_cases() -> tuple[NodeCase, ...]:
     return tuple(case for test in collect_testcases(None) for case in _cases_of(test))
 
 
-def _cases_of(test) -> Iterator[NodeCase]:  # noqa: ANN001
+def _cases_of(test) -> Iterator[NodeCase]:
     proto = test.model
     if len(proto.graph.node) != 1 or proto.graph.node[0].domain not in ("", "ai.onnx") or not test.data_sets:
         return

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument
 @method_option
 @input_shape_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def layers(model: str, method: str, input_shape: tuple[int, ...] | None, as_json: bool) -> None:
+def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, as_json: bool) -> None:
     """List the layers of MODEL: name, op, shape, receptive field, stride, how a signal passes it on the way down.
 
     \b

@@ -5,6 +5,19 @@ from typing import Any
 
 import click
 
+
+def numbers(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Parse whole numbers with commas between."""
+    return _numbers(text) if text else None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; expected whole numbers with commas between.") from None
+
+
 METHODS = click.Choice(["deconvnet", "guided", "gradient"])
 
 model_argument = click.argument("model", metavar="MODEL")
@@ -13,7 +26,7 @@ method_option = click.option(
 )
 input_shape_option = click.option(
     "--input-shape",
-    callback=lambda _context, _parameter, text: _numbers(text) if text else None,
+    callback=numbers,
     metavar="N,C,H,W",
     help="Sizes for what the model leaves open, in its own layout.",
 )
@@ -35,10 +48,3 @@ def parts(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
         if part not in ("pixels", "arrays"):
             raise click.BadParameter(f"{part!r}; expected pixels, arrays or both, with a comma between.")
     return chosen
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r}; expected whole numbers with commas between.") from None

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.version_converter import ConvertError, convert_version
 
 from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.reach import dims
@@ -55,7 +56,9 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
         weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
         seen |= {name: values[name] for name in asked.shapes}
         bare = skeleton(proto, image, weights, seen)
-    graph = gs.import_onnx(_infer(convert(bare, OPSET)))
+    # before opset 22, inference counts windows of ceil_mode that start in the padding; runtimes drop them at any opset
+    graph = gs.import_onnx(_infer(relabel(convert(bare, OPSET), 22)))
+    graph.opset = OPSET
     names = {output: node.name for node in proto.graph.node for output in node.output}
     return _settle(proto, graph, image.name, weights, names)
 
@@ -65,8 +68,8 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
     version = opset_of(proto)
     if version < opset:
         try:
-            return onnx.version_converter.convert_version(proto, opset)
-        except (RuntimeError, onnx.onnx_cpp2py_export.ConvertError) as error:
+            return convert_version(proto, opset)
+        except (RuntimeError, ConvertError) as error:
             raise ModelError(f"opset {version} does not convert to {opset}: {_first_line(error)}") from None
     return relabel(proto, opset)
 

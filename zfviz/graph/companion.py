@@ -13,6 +13,7 @@ from zfviz.graph.canonical import Canonical
 from zfviz.graph.net import Net, Unpool
 from zfviz.graph.reach import dims
 from zfviz.graph.rules import Method, Rule, find_rule, op_key
+from zfviz.graph.source import opset_of
 
 IR_VERSION = 8
 SIGNAL, PIXELS = "signal", "pixels"
@@ -83,7 +84,9 @@ def _walk_back(
             continue
         found = find_rule(node, method)
         if found is None:
-            refused.append(f"no rule for {op_key(node)} (opset {canonical.graph.opset}) at layer {layer_name(node)!r}")
+            refused.append(
+                f"no rule for {op_key(node)} (opset {opset_of(canonical.proto)}) at layer {layer_name(node)!r}"
+            )
             continue
         try:
             signals = found.transpose(node, coming if found.every_output else _only_first(coming), net)

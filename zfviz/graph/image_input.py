@@ -60,9 +60,9 @@ def find_image_input(
         )
     batch, _, y, x = axes
     defaults = {batch: 1, y: open_size[0], x: open_size[1]}
-    shape = tuple(defaults[axis] if size is None else size for axis, size in enumerate(sizes))
+    n, a, b, c = (defaults[axis] if size is None else size for axis, size in enumerate(sizes))
     assumed = sizes[y] is None or sizes[x] is None
-    return ImageInput(inputs[0].name, shape, _sizes(inputs[0], None)[batch], axes, assumed)
+    return ImageInput(inputs[0].name, (n, a, b, c), _sizes(inputs[0], None)[batch], axes, assumed)
 
 
 def _sizes(value: ValueInfoProto, input_shape: Sequence[int] | None) -> list[int | None]:

@@ -100,5 +100,5 @@ def _layout(stored: tuple[int, ...], fields: Fields) -> tuple[tuple[int, ...], t
     order = tuple(range(len(stored)))
     if prod(stored[1:]) == max(stored[1:], default=1):
         return order, (prod(stored[1:]),), True
-    channels, *rest = stored[1:]
+    channels, *rest = list(stored[1:])
     return order, (channels, prod(rest[:-1]), rest[-1]) if len(rest) > 1 else (channels, rest[0], 1), False

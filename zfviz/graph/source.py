@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto
+from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
 
@@ -46,7 +47,7 @@ def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     if not proto.graph.node:
         raise ModelError(f"{name} holds no nodes; expected an ONNX model with a graph. Export it again.")
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = inline_local_functions(proto)
     source = Source(proto, name, folder, sha256)
     for tensor in outside_tensors(proto):
         _check_outside(tensor, source)

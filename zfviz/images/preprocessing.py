@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -85,21 +85,15 @@ class Preprocessing:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], source: str) -> "Preprocessing":
         """The preprocessing written by `to_json`; keys may be missing. Raises ImageError that names a bad key."""
-        checks = {
-            "fit": lambda v: v in ("crop", "stretch", "letterbox"),
-            "crop": lambda v: _is_number(v) and 0 < v <= 1,
-            "colour": lambda v: v in ("RGB", "BGR"),
-            "scale": lambda v: _is_number(v) and v > 0,
-            "mean": lambda v: _are_numbers(v),
-            "std": lambda v: _are_numbers(v) and all(v),
-            "size": lambda v: v is None or (_are_numbers(v) and len(v) == 2 and all(_is_side(n) for n in v)),
-        }
         for key, value in values.items():
-            if key not in checks:
-                raise ImageError(f"{source}: unknown key {key!r}; {nearest(key, checks)}.")
-            if not checks[key](value):
-                raise ImageError(f"{source}: {key} is {str(value)[:80]!r}; expected what the README says of {key!r}.")
-        settled = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+            if key not in _CHECKS:
+                raise ImageError(f"{source}: unknown key {key!r}; {nearest(key, _CHECKS)}.")
+            expected, holds = _CHECKS[key]
+            if not holds(value):
+                raise ImageError(f"{source}: {key} is {str(value)[:80]!r}; expected {expected}.")
+        settled: dict[str, Any] = {}
+        for key, value in values.items():
+            settled[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
         return cls(**settled, source=source)
 
     def describe(self) -> str:
@@ -197,7 +191,7 @@ def _from_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if crops and cropped and resized:
         settled["crop"] = min(1.0, min(cropped) / min(resized))
-    if "crop_pct" in config and config["crop_pct"]:
+    if config.get("crop_pct"):
         settled["fit"], settled["crop"] = "crop", config["crop_pct"]
     if config.get("do_normalize", True):
         settled |= {"mean": config.get("image_mean", [0.0]), "std": config.get("image_std", [1.0])}
@@ -231,17 +225,28 @@ def _for_channels(numbers: Sequence[float], channels: int) -> np.ndarray:
     return values.mean(keepdims=True) if channels == 1 else values
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _are_numbers(value: object) -> bool:
+def _are_numbers(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
-        and 0 < len(cast("list[object]", value)) <= 4
-        and all(map(_is_number, cast("list[object]", value)))
+        and 0 < len(cast("Any", value)) <= 4
+        and all(map(_is_number, cast("Any", value)))
     )
 
 
-def _is_side(value: object) -> bool:
-    return isinstance(value, int) and 0 < value <= MAX_SIDE
+def _is_size(value: Any) -> bool:
+    return _are_numbers(value) and len(value) == 2 and all(isinstance(n, int) and 0 < n <= MAX_SIDE for n in value)
+
+
+_CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "fit": ("crop, stretch or letterbox", lambda v: v in ("crop", "stretch", "letterbox")),
+    "crop": ("a number above 0, at most 1", lambda v: _is_number(v) and 0 < v <= 1),
+    "colour": ("RGB or BGR", lambda v: v in ("RGB", "BGR")),
+    "scale": ("a number above 0", lambda v: _is_number(v) and v > 0),
+    "mean": ("a list of numbers, one a channel", _are_numbers),
+    "std": ("a list of numbers other than 0, one a channel", lambda v: _are_numbers(v) and all(v)),
+    "size": (f"[height, width], 1 to {MAX_SIDE}", lambda v: v is None or _is_size(v)),
+}

@@ -17,7 +17,7 @@ from zfviz.runtime.loading import Model, evaluator
 from zfviz.runtime.session import open_session
 from zfviz.tolerances import SINGLE_OP
 
-STEP = 2.0**-7
+STEP = 2.0**-6
 """Step of the central differences, relative to the size of the values."""
 
 
@@ -65,15 +65,16 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, seed: int
     direction = rng.standard_normal(x.shape, dtype=np.float32)
     size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) or 1.0
     step = np.float32(STEP * size)
-    ahead, here, behind = (
-        forward.run({name: x + sign * step * direction}, [output])[output].astype(np.float64) for sign in (1, 0, -1)
+    ahead2, ahead, here, behind, behind2 = (
+        forward.run({name: x + steps * step * direction}, [output])[output].astype(np.float64)
+        for steps in (2, 1, 0, -1, -2)
     )
-    slope = (ahead - behind) / (2 * float(step))
+    slope = (8 * (ahead - behind) - (ahead2 - behind2)) / (12 * float(step))
     y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
-    bend = np.abs(ahead + behind - 2 * here)
+    bend = np.abs(ahead2 + behind2 - 2 * here)
     # where an op is linear but for kinks, any bend is a kink; a curve bends everywhere, by the step's square
     curved = any(getattr(find_rule(node, "gradient"), "curved", False) for node in canonical.graph.nodes)
-    y[bend > (0.1 * np.abs(ahead - behind) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))] = 0
+    y[bend > (0.1 * np.abs(ahead2 - behind2) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))] = 0
     values = forward.run({name: x}, companion.values) if companion.values else {}
     signal = y.astype(np.float32)
     back = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]

@@ -1,6 +1,6 @@
 """Activations: where the methods differ (paper, section 2.1: rectification)."""
 
-from onnx_graphsurgeon import Node, Tensor
+from onnx_graphsurgeon import Constant, Node, Tensor
 
 from zfviz.graph.net import Net
 from zfviz.graph.reach import dims, pointwise
@@ -87,7 +87,7 @@ def _bounds(layer: Node) -> tuple[Tensor | None, Tensor | None]:
 
 def _rectifies(layer: Node) -> bool:
     low = _bounds(layer)[0]
-    return low is not None and getattr(low, "values", None) is not None and float(low.values) == 0
+    return isinstance(low, Constant) and not low.values.any()
 
 
 def _mask_below(layer: Node, signal: Tensor, high: Tensor | None, net: Net) -> Tensor:

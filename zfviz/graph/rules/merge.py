@@ -1,5 +1,7 @@
 """Where branches meet: sums, products, and tensors laid side by side."""
 
+from itertools import accumulate, pairwise
+
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
@@ -51,14 +53,12 @@ def over_divisor(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("Concat", reach=joined)
 def take_apart(layer: Node, signal: Tensor, net: Net) -> Signals:
     """To each input, the part of the signal that it filled."""
-    axis = layer.attrs["axis"] % len(dims(layer.outputs[0]))
+    axis: int = layer.attrs["axis"] % len(dims(layer.outputs[0]))
     signals: dict[int, Tensor | None] = {}
-    start = 0
-    for index, tensor in enumerate(layer.inputs):
-        size = dims(tensor)[axis]
-        if net.wants(tensor):
-            signals[index] = net.slice(signal, [start], [start + size], [axis])
-        start += size
+    ends = list(accumulate(dims(tensor)[axis] for tensor in layer.inputs))
+    for index, (start, end) in enumerate(pairwise([0, *ends])):
+        if net.wants(layer.inputs[index]):
+            signals[index] = net.slice(signal, [start], [end], [axis])
     return signals
 
 
@@ -72,7 +72,7 @@ def _parted(node: Node, index: int, axis: int) -> Tap | None:
 def put_together(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> Signals:
     """The signals side by side, zeros where none came."""
     rank = len(dims(layer.inputs[0]))
-    axis = layer.attrs.get("axis", 0) % rank
+    axis: int = layer.attrs.get("axis", 0) % rank
     some = next(s for s in signal if s is not None)
     parts = [
         net.zeros_along(some, axis, dims(output)[axis], rank) if part is None else part

@@ -35,12 +35,13 @@ def _window_counts(layer: Node) -> np.ndarray:
     rank = len(layer.attrs["kernel_shape"])
     for axis in range(rank):
         size, out = dims(layer.inputs[0])[2 + axis], dims(layer.outputs[0])[2 + axis]
-        kernel, stride = layer.attrs["kernel_shape"][axis], layer.attrs["strides"][axis]
-        begin, end = layer.attrs["pads"][axis], layer.attrs["pads"][rank + axis]
-        taps = np.arange(out)[:, None] * stride - begin + np.arange(kernel) * layer.attrs["dilations"][axis]
+        begin: int = layer.attrs["pads"][axis]
+        end: int = layer.attrs["pads"][rank + axis]
+        firsts = np.arange(out) * int(layer.attrs["strides"][axis]) - begin
+        steps = np.arange(int(layer.attrs["kernel_shape"][axis])) * int(layer.attrs["dilations"][axis])
+        taps = firsts[:, None] + steps
         low, high = (-begin, size + end) if layer.attrs.get("count_include_pad", 0) else (0, size)
-        along = ((taps >= low) & (taps < high)).sum(axis=1)
-        counts = counts[..., None] * along
+        counts = counts[..., None] * np.count_nonzero((taps >= low) & (taps < high), axis=1)
     return counts
 
 

@@ -1,7 +1,7 @@
 """Ops that move values without changing them."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from onnx_graphsurgeon import Constant, Node, Tensor
@@ -121,10 +121,9 @@ def _crop(signal: Tensor, axis: int, before: int, after: int, sizes: Sequence[in
 def _copied(size: int, before: int, after: int, mode: str) -> list[int]:
     """From which place of an axis each place of the padded axis was copied."""
     kept = np.arange(size)[max(-before, 0) : size - max(-after, 0)]
-    modes = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
-    if mode not in modes:
+    if mode not in ("edge", "reflect", "wrap"):
         raise UnsupportedError(f"padding mode {mode!r} is unknown")
-    return np.pad(kept, (max(before, 0), max(after, 0)), mode=cast("None", modes[mode])).tolist()
+    return np.pad(kept, (max(before, 0), max(after, 0)), mode=cast("Any", mode)).tolist()
 
 
 def _pads(layer: Node) -> tuple[list[int], list[int]]:
