@@ -66,17 +66,8 @@ def test_project_json_prints_the_record(zfviz, tiny_path: Path, tmp_path: Path) 
 
 def test_layers_lists_what_can_be_named(zfviz, tiny_path: Path) -> None:
     lines = zfviz("layers", tiny_path).out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [
-        "conv1",
-        "relu1",
-        "pool1",
-        "conv2",
-        "relu2",
-        "gap",
-        "flatten",
-        "fc",
-        "softmax",
-    ]
+    names = ["conv1", "relu1", "pool1", "conv2", "relu2", "gap", "flatten", "fc", "softmax"]
+    assert [line.split()[0] for line in lines[1:]] == names
     assert lines[2].split()[1:5] == ["Relu", "8x16x16", "7x7", "2x2"]
     rows = json.loads(zfviz("layers", tiny_path, "--json", "--method", "gradient").out)
     assert {r["name"]: r["projection"] for r in rows}["relu1"] == "mask by forward"
@@ -106,7 +97,7 @@ def test_shared_weights_need_a_forward_graph(zfviz, tiny_path: Path, tmp_path: P
         (["project", "{model}", "{photo}", "--layer", "relu"], "nearest: "),
         (["project", "{model}", "{photo}", "--class", "dgo"], "nearest: dog"),
         (["project", "{model}", "nothing.jpg"], "nothing.jpg"),
-        (["project", "{model}", "{model}"], "image"),
+        (["project", "{model}", "{model}"], "is no picture"),
         (["project", "{photo}", "{photo}"], "ONNX"),
         (["project", "nothing.onnx", "{photo}"], "nothing.onnx"),
         (["project", "{model}", "{photo}", "--preprocess", "imagnet"], "imagenet"),

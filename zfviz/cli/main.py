@@ -39,8 +39,13 @@ for command in (project, layers, expose, companion):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     try:
-        code = cli.main(arguments, prog_name="zfviz", standalone_mode=False)
+        # not click's own main: that exits 1 when nobody reads the output, and 1 means a failed check
+        with cli.make_context("zfviz", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            cli.invoke(context)
         sys.stdout.flush()
+        code = 0
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
     except click.ClickException as error:
         error.show()
         code = BAD_USE

@@ -78,15 +78,14 @@ def _walk_back(
     arrived: dict[str, list[gs.Tensor]] = {target.name: [signal]}
     passed: list[tuple[gs.Node, Rule]] = []
     refused: list[str] = []
+    opset = opset_of(canonical.proto)
     for node in reversed(canonical.graph.nodes):
         coming = tuple(net.total(arrived.pop(t.name)) if t.name in arrived else None for t in node.outputs)
         if not any(coming):
             continue
         found = find_rule(node, method)
         if found is None:
-            refused.append(
-                f"no rule for {op_key(node)} (opset {opset_of(canonical.proto)}) at layer {layer_name(node)!r}"
-            )
+            refused.append(f"no rule for {op_key(node)} (opset {opset}) at layer {layer_name(node)!r}")
             continue
         try:
             signals = found.transpose(node, coming if found.every_output else _only_first(coming), net)

@@ -18,7 +18,7 @@ from zfviz.runtime.session import open_session
 from zfviz.tolerances import SINGLE_OP
 
 STEP = 2.0**-6
-"""Step of the central differences, relative to the size of the values."""
+"""Step of the differences, relative to the size of the values: their own error grows with its fourth power."""
 
 
 @dataclass(frozen=True, slots=True)
