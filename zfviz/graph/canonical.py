@@ -4,7 +4,7 @@ Tensors keep the names of the user's file; what the conversion adds has names of
 they are the user's tensors and stay where they are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -56,9 +56,7 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
         weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
         seen |= {name: values[name] for name in asked.shapes}
         bare = skeleton(proto, image, weights, seen)
-    # before opset 22, inference counts windows of ceil_mode that start in the padding; runtimes drop them at any opset
-    graph = gs.import_onnx(_infer(relabel(convert(bare, OPSET), 22)))
-    graph.opset = OPSET
+    graph = gs.import_onnx(_with_shapes(convert(bare, OPSET), bare))
     names = {output: node.name for node in proto.graph.node for output in node.output}
     return _settle(proto, graph, image.name, weights, names)
 
@@ -74,15 +72,19 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
     return relabel(proto, opset)
 
 
-def relabel(proto: ModelProto, opset: int) -> ModelProto:
-    """`proto` with another opset written on it; UnsupportedError where an operator's attributes or inputs differ."""
+def relabel(proto: ModelProto, opset: int, grown: Collection[str] = ()) -> ModelProto:
+    """`proto` with another opset written on it; UnsupportedError where an operator's attributes or inputs differ.
+
+    `grown` are operators that only gained what a node may leave out.
+    """
     version = opset_of(proto)
     if version == opset:
         return proto
     for node in proto.graph.node:
-        if node.domain in ("", "ai.onnx") and _form(node.op_type, version) != _form(node.op_type, opset):
+        op = node.op_type
+        if node.domain in ("", "ai.onnx") and op not in grown and _form(op, version) != _form(op, opset):
             raise UnsupportedError(
-                f"{node.op_type} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
+                f"{op} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
                 f"expected an operator that both share. Export the model at opset {opset}."
             )
     relabelled = ModelProto()
@@ -151,6 +153,17 @@ def _infer(proto: ModelProto) -> ModelProto:
         raise ModelError(f"the model's shapes contradict each other: {_first_line(error)}. Export it again.") from None
 
 
+def _with_shapes(proto: ModelProto, told: ModelProto) -> ModelProto:
+    """The shapes of a canonical graph, inferred from its input and what `told` was told of them."""
+    # before opset 22, inference counts windows of ceil_mode that start in the padding; runtimes drop them at any opset
+    newer = relabel(proto, 22)
+    # so do the shapes that the conversion left in it
+    for field, content in ((newer.graph.value_info, told.graph.value_info), (newer.graph.output, told.graph.output)):
+        del field[:]
+        field.extend(content)
+    return relabel(_infer(newer), OPSET)
+
+
 @dataclass(frozen=True, slots=True)
 class _Unanswered:
     """Tensors that only a run of the model can tell: constants that it computes, shapes that inference did not find."""
@@ -211,6 +224,8 @@ def _settle(
 
 def _trim_outputs(node: gs.Node, graph: gs.Graph) -> None:
     """Drop the last outputs that nobody reads, such as the mask of a Dropout, whose type changed between opsets."""
+    if node.op == "Split":
+        return  # its parts make up the input: none is optional
     while len(node.outputs) > 1 and not node.outputs[-1].outputs and node.outputs[-1] not in graph.outputs:
         node.outputs = node.outputs[:-1]
 
