@@ -6,11 +6,19 @@ from functools import cache
 
 import numpy as np
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.canonical import OPSET, relabel
+from zfviz.graph.canonical import OPSET, canonicalize, relabel
+from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
+from zfviz.graph.exposure import expose
+from zfviz.graph.net import Unpool
+from zfviz.graph.rules import Method
+from zfviz.runtime.loading import evaluator
+from zfviz.runtime.session import Session, open_session
+
+IMAGE, SHAPE = "the case's image", "the case's shape"
 
 
 @dataclass(frozen=True)
@@ -42,23 +50,29 @@ def _cases_of(test) -> Iterator[NodeCase]:
     names = [value.name for value in proto.graph.input]
     for index, (name, array) in enumerate(zip(names, arrays, strict=True)):
         if _is_float(array):
-            others = {n: a for n, a in zip(names, arrays, strict=True) if n != name}
-            bound = bind(proto, name, others)
-            yield NodeCase(f"{test.name}-{index}", node.op_type, bound, name, array, node.output[0])
+            bound = _bind(proto, {n: a for n, a in zip(names, arrays, strict=True) if n != name})
+            _put_batch_before(bound, name, array.shape)
+            yield NodeCase(f"{test.name}-{index}", node.op_type, bound, IMAGE, array[None], node.output[0])
 
 
-def bind(proto: ModelProto, name: str, others: dict[str, np.ndarray]) -> ModelProto:
-    """The model with `name` as its only input, the `others` as initializers."""
+def _bind(proto: ModelProto, others: dict[str, np.ndarray]) -> ModelProto:
+    """The model with the `others` as initializers."""
     bound = ModelProto()
     bound.CopyFrom(proto)
     del bound.graph.input[:]
-    bound.graph.input.extend(value for value in proto.graph.input if value.name == name)
     bound.graph.initializer.extend(numpy_helper.from_array(array, other) for other, array in others.items())
     bound.ir_version = 8
     try:
         return relabel(bound, OPSET)
     except UnsupportedError:
         return bound
+
+
+def _put_batch_before(proto: ModelProto, name: str, shape: tuple[int, ...]) -> None:
+    """Make `name` the one row of a batch: what the wheel has on axis 0 is often none, and rules refuse to mix one."""
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), SHAPE))
+    proto.graph.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, [1, *shape]))
+    proto.graph.node.insert(0, helper.make_node("Reshape", [IMAGE, SHAPE], [name]))
 
 
 def _array(value: object) -> np.ndarray | None:
@@ -69,3 +83,31 @@ def _array(value: object) -> np.ndarray | None:
 
 def _is_float(array: np.ndarray | None) -> bool:
     return array is not None and array.dtype == np.float32 and array.ndim > 0 and array.size > 0
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One case ready to run backwards: its companion, and the forward values that it takes."""
+
+    companion: Companion
+    values: dict[str, np.ndarray]
+    y: np.ndarray
+    _session: Session
+
+    @classmethod
+    def of(cls, case: NodeCase, method: Method, unpool: Unpool = "scatter") -> "Alone":
+        shape = list(case.value.shape)
+        image = helper.make_tensor_value_info(case.input, TensorProto.FLOAT, shape)
+        canonical = canonicalize(case.proto, image, evaluator(case.input, shape, None))
+        companion = build_companion(canonical, case.output, method, unpool)
+        exposed = [case.output, *(name for name in companion.values if name not in companion.switches)]
+        forward = open_session(expose(canonical, exposed, companion.switches), device="cpu")
+        values = forward.run({case.input: case.value}, [*companion.values, case.output])
+        y = values[case.output]
+        return cls(
+            companion, {name: values[name] for name in companion.values}, y, open_session(companion.proto, device="cpu")
+        )
+
+    def back(self, signal: np.ndarray) -> np.ndarray:
+        """The signal at the input of the op."""
+        return self._session.run({**self.values, SIGNAL: signal}, [PIXELS])[PIXELS]

@@ -4,7 +4,7 @@ Tensors keep the names of the user's file; what the conversion adds has names of
 they are the user's tensors and stay where they are.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.version_converter import ConvertError, convert_version
 
 from zfviz.errors import ModelError, UnsupportedError
@@ -72,19 +72,15 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
     return relabel(proto, opset)
 
 
-def relabel(proto: ModelProto, opset: int, grown: Collection[str] = ()) -> ModelProto:
-    """`proto` with another opset written on it; UnsupportedError where an operator's attributes or inputs differ.
-
-    `grown` are operators that only gained what a node may leave out.
-    """
+def relabel(proto: ModelProto, opset: int) -> ModelProto:
+    """`proto` with another opset written on it; UnsupportedError where a node would read differently there."""
     version = opset_of(proto)
     if version == opset:
         return proto
     for node in proto.graph.node:
-        op = node.op_type
-        if node.domain in ("", "ai.onnx") and op not in grown and _form(op, version) != _form(op, opset):
+        if node.domain in ("", "ai.onnx") and not _means_the_same(node, version, opset):
             raise UnsupportedError(
-                f"{op} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
+                f"{node.op_type} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
                 f"expected an operator that both share. Export the model at opset {opset}."
             )
     relabelled = ModelProto()
@@ -95,14 +91,21 @@ def relabel(proto: ModelProto, opset: int, grown: Collection[str] = ()) -> Model
     return relabelled
 
 
-def _form(op: str, opset: int) -> object:
-    """What of an operator's schema decides how a node of it is read."""
+def _means_the_same(node: NodeProto, version: int, opset: int) -> bool:
+    """Whether a node reads the same at two opsets: all that it uses is in both, with the same defaults."""
     try:
-        schema = onnx.defs.get_schema(op, opset)
+        one, other = (onnx.defs.get_schema(node.op_type, number) for number in (version, opset))
     except onnx.defs.SchemaError:
-        return None
-    attributes = {name: (a.type, a.default_value.SerializeToString()) for name, a in schema.attributes.items()}
-    return attributes, [i.name for i in schema.inputs], [o.name for o in schema.outputs]
+        return False
+    shared = one.attributes.keys() & other.attributes.keys()
+
+    def used(schema: onnx.defs.OpSchema) -> tuple[list[bytes], list[str]]:
+        defaults = [
+            schema.attributes[name].default_value.SerializeToString(deterministic=True) for name in sorted(shared)
+        ]
+        return defaults, [formal.name for formal in schema.inputs][: len(node.input)]
+
+    return {a.name for a in node.attribute} <= shared and used(one) == used(other)
 
 
 def skeleton(

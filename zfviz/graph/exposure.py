@@ -99,7 +99,7 @@ def _at_usable_opset(proto: ModelProto) -> ModelProto:
     """The model at an opset where MaxPool gives indices, and has a CUDA kernel."""
     version = opset_of(proto)
     if version < FIRST_OPSET_WITH_INDICES:
-        return relabel(proto, FIRST_OPSET_WITH_INDICES, grown=("MaxPool",))
+        return relabel(proto, FIRST_OPSET_WITH_INDICES)
     if version > OPSET:
         try:
             return relabel(proto, OPSET)

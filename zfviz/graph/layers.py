@@ -1,5 +1,7 @@
 """Layers: the nodes of the canonical graph as a user sees them."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -7,7 +9,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.companion import layer_name
 from zfviz.graph.fields import Fields, trace_fields
 from zfviz.graph.image_input import ImageInput
 from zfviz.graph.reach import dims, is_real
@@ -20,11 +21,14 @@ class Layer:
 
     `shape` is (C, H, W) of its output, or (F,) where it has no map. `receptive_field` is (height, width) in pixels of
     the image, the whole image at most; `jump` how many pixels apart neighbours of the map look, (y, x) (paper, Fig. 2).
-    `tensor` is the name of its output, `followed` whether y and x of the map follow the image's, else the map is
-    reported as it is stored; `rectified` whether it is the output of a rectifier.
+    `name` is what addresses it: its node's name, or its output's where the node has none, shares it, or another tensor
+    has it. `node` is the node's name as it stands, `tensor` the name of its output, `followed` whether y and x of the
+    map follow the image's, else the map is reported as it is stored; `rectified` whether it is the output of a
+    rectifier.
     """
 
     name: str
+    node: str
     op: str
     tensor: str
     shape: tuple[int, ...]
@@ -61,21 +65,24 @@ class Layer:
 def list_layers(canonical: Canonical, image: ImageInput) -> tuple[Layer, ...]:
     """Every layer whose output the user's own graph holds, from the image upwards."""
     fields = trace_fields(canonical.graph, canonical.image, (image.axes[2], image.axes[3]))
+    named = Counter(node.name for node in canonical.graph.nodes)
+    unclear = {name for name, count in named.items() if count > 1 or name in canonical.visible} | {""}
     return tuple(
-        _layer(node, tensor, fields[tensor.name], image)
+        _layer(node, tensor, tensor.name if len(node.outputs) > 1 or node.name in unclear else node.name, image, fields)
         for node in canonical.graph.nodes
         for tensor in node.outputs
         if tensor.name in canonical.visible and is_real(tensor) and dims(tensor)
     )
 
 
-def _layer(node: gs.Node, tensor: gs.Tensor, fields: Fields, image: ImageInput) -> Layer:
-    stored = dims(tensor)
+def _layer(node: gs.Node, tensor: gs.Tensor, name: str, image: ImageInput, all_fields: Mapping[str, Fields]) -> Layer:
+    stored, fields = dims(tensor), all_fields[tensor.name]
     order, shape, followed = _layout(stored, fields)
     whole = zip(fields, image.size, strict=True)
     height, width = (extent if f.size is None or not followed else min(f.size, extent) for f, extent in whole)
     return Layer(
-        name=tensor.name if len(node.outputs) > 1 else layer_name(node),
+        name=name,
+        node=node.name,
         op=node.op,
         tensor=tensor.name,
         shape=shape,

@@ -46,7 +46,7 @@ class Model:
         for layer in self.layers:
             if layer.tensor == name:
                 return layer
-        named = [layer for layer in self.layers if layer.name == name]
+        named = [layer for layer in self.layers if layer.node == name]
         if len(named) == 1:
             return named[0]
         if named:

@@ -5,6 +5,7 @@ from onnx_graphsurgeon import Constant, Node, Tensor
 from zfviz.graph.net import Net
 from zfviz.graph.reach import dims, pointwise
 from zfviz.graph.rules import Signals, rule
+from zfviz.graph.rules.shape import refuse_batch
 
 
 @rule("Relu", reach=pointwise)
@@ -115,6 +116,7 @@ def softmax_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """y (g - sum(g y)): exact in every method."""
     y = net.forward(layer.outputs[0])
     axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))
+    refuse_batch(layer, axis, net)
     weighted = net.emit("Mul", signal, y)
     total = net.emit("ReduceSum", weighted, net.ints([axis]), keepdims=1)
     return {0: net.emit("Sub", weighted, net.emit("Mul", y, total))}

@@ -7,6 +7,7 @@ from onnx_graphsurgeon import Node, Tensor
 from zfviz.graph.net import Net
 from zfviz.graph.reach import Tap, dims, joined, pointwise
 from zfviz.graph.rules import Signals, rule
+from zfviz.graph.rules.shape import refuse_batch
 
 
 @rule("Add", reach=pointwise)
@@ -54,6 +55,7 @@ def over_divisor(layer: Node, signal: Tensor, net: Net) -> Signals:
 def take_apart(layer: Node, signal: Tensor, net: Net) -> Signals:
     """To each input, the part of the signal that it filled."""
     axis: int = layer.attrs["axis"] % len(dims(layer.outputs[0]))
+    refuse_batch(layer, axis, net)
     signals: dict[int, Tensor | None] = {}
     ends = list(accumulate(dims(tensor)[axis] for tensor in layer.inputs))
     for index, (start, end) in enumerate(pairwise([0, *ends])):
@@ -73,6 +75,7 @@ def put_together(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> Si
     """The signals side by side, zeros where none came."""
     rank = len(dims(layer.inputs[0]))
     axis: int = layer.attrs.get("axis", 0) % rank
+    refuse_batch(layer, axis, net)
     some = next(s for s in signal if s is not None)
     parts = [
         net.zeros_along(some, axis, dims(output)[axis], rank) if part is None else part

@@ -34,6 +34,8 @@ def reshape_back(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("Transpose", reach=permuted)
 def permute_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal with its axes back in their order."""
+    if layer.attrs["perm"][0] != 0:
+        refuse_batch(layer, 0, net)
     return {0: net.emit("Transpose", signal, perm=np.argsort(layer.attrs["perm"]).tolist())}
 
 
@@ -61,6 +63,8 @@ def pad_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     before, after = [0] * rank, [0] * rank
     for axis, (start, count, step) in slice_of(layer).items():
         size = dims(layer.inputs[0])[axis]
+        if (start, count, step) != (0, size, 1):
+            refuse_batch(layer, axis, net)
         if step == 1:
             before[axis], after[axis] = start, size - start - count
         else:
@@ -99,6 +103,7 @@ def crop_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     for axis, (before, after) in enumerate(zip(*_pads(layer), strict=True)):
         if (before, after) == (0, 0):
             continue
+        refuse_batch(layer, axis, net)
         if mode == "constant":
             signal = _crop(signal, axis, before, after, sizes, net)
         else:
@@ -141,14 +146,19 @@ def _pads(layer: Node) -> tuple[list[int], list[int]]:
 def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where it was taken from; what was taken more than once adds up."""
     indices = constant_of(layer, 1, "indices")
-    axis = layer.attrs.get("axis", 0) % len(dims(layer.inputs[0]))
     size = dims(layer.inputs[0])
-    if axis == 0 and size[0] == dims(net.canonical.image)[0]:
-        raise UnsupportedError("it takes images from the batch")
+    axis = layer.attrs.get("axis", 0) % len(size)
+    refuse_batch(layer, axis, net)
     places: list[int] = (indices.reshape(-1) % size[axis]).tolist()
     flat = [-1, *size[1:axis], len(places), *size[axis + 1 :]] if axis else [len(places), *size[1:]]
     signal = net.emit("Reshape", signal, net.ints(flat))
     return {0: net.gather_back(signal, places, axis, like=layer.inputs[0])}
+
+
+def refuse_batch(layer: Node, axis: int, net: Net) -> None:
+    """UnsupportedError where `axis` of the layer's input is the batch: each signal there belongs to an image alone."""
+    if axis == 0 and dims(layer.inputs[0])[0] == dims(net.canonical.image)[0]:
+        raise UnsupportedError("it works along the batch")
 
 
 def constant_of(layer: Node, index: int, what: str) -> np.ndarray:
