@@ -15,6 +15,7 @@ from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.net import Unpool
 from zfviz.graph.rules import Method
+from zfviz.graph.source import opset_of
 from zfviz.runtime.loading import evaluator
 from zfviz.runtime.session import Session, open_session
 
@@ -62,8 +63,10 @@ def _bind(proto: ModelProto, others: dict[str, np.ndarray]) -> ModelProto:
     del bound.graph.input[:]
     bound.graph.initializer.extend(numpy_helper.from_array(array, other) for other, array in others.items())
     bound.ir_version = 8
+    if opset_of(bound) <= OPSET:
+        return bound
     try:
-        return relabel(bound, OPSET)
+        return relabel(bound, OPSET)  # onnxruntime lacks the wheel's newest opset
     except UnsupportedError:
         return bound
 

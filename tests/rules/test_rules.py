@@ -1,0 +1,216 @@
+"""What every rule gets for free: each case of its op against differences of the op itself, and a check that it bites."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+import pytest
+from node_cases import Alone, NodeCase, wheel_cases
+from onnx_graphsurgeon import Node
+from own_cases import own_cases
+
+from zfviz.errors import UnsupportedError, ZfvizError
+from zfviz.graph import rules
+from zfviz.graph.net import Net
+from zfviz.graph.reach import dims
+from zfviz.graph.rules import Signals, registered_rules
+from zfviz.graph.rules.merge import take_apart
+from zfviz.graph.rules.shape import pad_back
+from zfviz.runtime.verify import residual
+from zfviz.tolerances import SAME_GRAPH, SINGLE_OP
+
+STOPS = {"Shape", "Size", "ArgMax", "ArgMin"}
+OPS = {rule.op for rule in registered_rules()} - STOPS
+CASES = {case.name: case for case in (*wheel_cases(), *own_cases()) if case.op in OPS}
+
+SKIPS = {
+    # name pattern: why. A pattern must match, and zfviz must refuse all that it matches.
+    "*conv_with*-1": "a kernel that descends from the image (dynamic convolution) has no rule",
+    "test_basic_conv*-1": "a kernel that descends from the image (dynamic convolution) has no rule",
+    "test_batchnorm_*_training_mode-?": "training mode computes statistics of the batch",
+    "test_batchnorm_example-[1-4]": "only the normalised tensor descends from the image in a network",
+    "test_batchnorm_epsilon-[1-4]": "only the normalised tensor descends from the image in a network",
+    "test_training_dropout*": "training mode drops at random",
+    "test_*_bcast-1": "what broadcasts along axis 0 would be shared by the batch",
+    "test_gemm_default_*_bias-2": "what broadcasts along axis 0 would be shared by the batch",
+    "test_gemm_transpose?-2": "what broadcasts along axis 0 would be shared by the batch",
+    "test_gemm_alpha-2": "what broadcasts along axis 0 would be shared by the batch",
+    "test_gemm_beta-2": "what broadcasts along axis 0 would be shared by the batch",
+    "test_gemm_all_attributes-2": "what broadcasts along axis 0 would be shared by the batch",
+    "test_matmul_1d_3d-?": "a product with a vector",
+    "test_matmul_4d_1d-?": "a product with a vector",
+}
+
+
+def is_skipped(case: NodeCase) -> bool:
+    return any(fnmatch(case.name, pattern) for pattern in SKIPS)
+
+
+def miss(case: NodeCase) -> float:
+    return residual(case.proto, case.value, case.input, case.output)
+
+
+KEPT = {name: case for name, case in CASES.items() if not is_skipped(case)}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_rule_agrees_with_differences(name: str) -> None:
+    assert miss(CASES[name]) <= SINGLE_OP
+
+
+@pytest.mark.parametrize("pattern", SKIPS)
+def test_skipped_cases_are_refused(pattern: str) -> None:
+    matched = [case for case in CASES.values() if fnmatch(case.name, pattern)]
+    assert matched
+    for case in matched:
+        with pytest.raises(UnsupportedError):
+            miss(case)
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {case.op for case in KEPT.values()} == OPS
+    assert {case.op for case in own_cases()} == OPS
+
+
+@pytest.mark.parametrize("op", sorted(STOPS))
+def test_a_stop_gives_nothing_back(op: str) -> None:
+    (rule,) = (rule for rule in registered_rules() if rule.op == op)
+    assert rule.transpose(Node(op, inputs=[None]), None, None) == {0: None}  # type: ignore[list-item, arg-type]
+
+
+# a rule that is wrong must be seen
+
+
+def replant(monkeypatch: pytest.MonkeyPatch, op: str, wrong: Callable[..., Signals]) -> None:
+    monkeypatch.setitem(rules._RULES, (op, None), replace(rules._RULES[op, None], transpose=wrong))
+
+
+def is_seen(op: str) -> bool:
+    return any(miss(case) > SINGLE_OP for case in KEPT.values() if case.op == op)
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_a_rule_off_by_a_thousandth_is_seen(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = rules._RULES[op, None].transpose
+
+    def wrong(layer: Node, signal: Any, net: Net) -> Signals:
+        signals = right(layer, signal, net)
+        return {i: s and net.emit("Mul", s, net.constant(1.001)) for i, s in signals.items()}
+
+    replant(monkeypatch, op, wrong)
+    assert is_seen(op)
+
+
+def kernel_turned(layer: Node, signal: Any, net: Net) -> Signals:
+    weight = layer.inputs[1]
+    rank = len(dims(weight))
+    ends = [-(2**31)] * (rank - 2)
+    turned = net.slice(net.forward(weight), [-1] * (rank - 2), ends, range(2, rank), [-1] * (rank - 2))
+    return {0: net.filter(layer, signal, turned, layer.inputs[0], layer.attrs["group"])}
+
+
+def window_counts_forgotten(layer: Node, signal: Any, net: Net) -> Signals:
+    kernel = layer.attrs["kernel_shape"]
+    planes = net.emit("Reshape", signal, net.ints([-1, 1, *dims(layer.outputs[0])[2:]]))
+    weight = net.constant(np.full([1, 1, *kernel], 1 / np.prod(kernel)))
+    return {0: net.reshape_like(net.filter(layer, planes, weight, layer.inputs[0], 1), layer.inputs[0])}
+
+
+def overlap_dropped(layer: Node, signal: Any, net: Net) -> Signals:
+    signals = rules.pool.unpool(layer, signal, net)
+    (scatter,) = (node for node in net.graph.nodes if node.op == "ScatterElements")
+    scatter.attrs["reduction"] = "none"
+    return signals
+
+
+def repeats_not_summed(layer: Node, signal: Any, net: Net) -> Signals:
+    signals = rules.merge.times_other(layer, signal, net)
+    for node in net.graph.nodes:
+        node.op = "ReduceMax" if node.op == "ReduceSum" else node.op
+    return signals
+
+
+def order_reversed(layer: Node, signal: Any, net: Net) -> Signals:
+    signals = list(take_apart(layer, signal, net).items())
+    ends = list(reversed([s for _, s in signals]))
+    return {i: end for (i, _), end in zip(signals, ends, strict=True)}
+
+
+def ends_swapped(layer: Node, signal: Any, net: Net) -> Signals:
+    signals = pad_back(layer, signal, net)
+    for pad in (node for node in net.graph.nodes if node.op == "Pad"):
+        before, after = np.split(pad.inputs[1].values, 2)
+        pad.inputs[1] = net.ints([*after, *before])
+    return signals
+
+
+FAULTS: dict[str, tuple[str, Callable[..., Signals]]] = {
+    "kernel turned by 180 degrees": ("Conv", kernel_turned),
+    "padding counted in averages": ("AveragePool", window_counts_forgotten),
+    "overlap of windows dropped": ("MaxPool", overlap_dropped),
+    "sum over repeats missing": ("Mul", repeats_not_summed),
+    "parts in the wrong order": ("Concat", order_reversed),
+    "pads before and after swapped": ("Slice", ends_swapped),
+    "mask of the signal, not of the value": ("Relu", lambda layer, signal, net: {0: net.emit("Relu", signal)}),
+    "permutation not inverted": (
+        "Transpose",
+        lambda layer, signal, net: {0: net.emit("Transpose", signal, perm=layer.attrs["perm"])},
+    ),
+    "contrast normalisation skipped": ("LRN", lambda layer, signal, net: {0: signal}),
+    "epsilon forgotten": (
+        "BatchNormalization",
+        lambda layer, signal, net: rules.norm.scale(
+            Node(layer.op, attrs={"epsilon": 0.0}, inputs=layer.inputs), signal, net
+        ),
+    ),
+    "shared sum of the softmax missing": (
+        "Softmax",
+        lambda layer, signal, net: {0: net.emit("Mul", signal, net.forward(layer.outputs[0]))},
+    ),
+    "alpha forgotten": (
+        "Gemm",
+        lambda layer, signal, net: rules.dense.multiply_back(
+            Node(layer.op, attrs={**layer.attrs, "alpha": 1.0}, inputs=layer.inputs, outputs=layer.outputs), signal, net
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    op, wrong = FAULTS[fault]
+
+    def noticed(case: NodeCase) -> bool:
+        try:
+            return miss(case) > SINGLE_OP
+        except (ZfvizError, ValueError):
+            return False  # a shape that does not fit shows nothing about values
+
+    replant(monkeypatch, op, wrong)
+    assert any(noticed(case) for case in KEPT.values() if case.op == op)
+
+
+# signals of one image, and rows of several
+
+
+@pytest.mark.parametrize("name", [case.name for case in own_cases()])
+def test_signals_do_not_mix(name: str) -> None:
+    case = CASES[name]
+    alone = Alone.of(case, "gradient")
+    if alone.y.shape[0] != 1:
+        pytest.skip("its axis 0 is no batch any more: a signal fills it alone")
+    signals = np.random.default_rng(0).standard_normal((3, *alone.y.shape[1:]), np.float32)
+    expected = np.concatenate([alone.back(signal[None]) for signal in signals])
+    atol = SAME_GRAPH * np.abs(expected).max()
+    np.testing.assert_allclose(alone.back(signals), expected, atol=atol, rtol=0)
+    if case.op == "MaxPool":
+        np.testing.assert_allclose(Alone.of(case, "gradient", "maxunpool").back(signals), expected, atol=atol, rtol=0)
+
+
+ALONG_BATCH = {
+    "Concat": "y = Concat<axis = 0>(x, x)",
+    "Split": "y, b = Split<axis = 0, num_outputs = 2>(x)",
+    "Softmax": "y = Softmax<axis = 0>(x)",
+}
