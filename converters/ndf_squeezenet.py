@@ -37,6 +37,7 @@ class ArraysOnly(pickle.Unpickler):
     """Reads pickled numpy arrays and nothing else: a pickle can run any program."""
 
     def find_class(self, module: str, name: str) -> object:
+        """The three names that arrays are pickled with."""
         allowed = {"_reconstruct": np._core.multiarray._reconstruct, "ndarray": np.ndarray, "dtype": np.dtype}
         if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in allowed:
             return allowed[name]
@@ -59,6 +60,7 @@ class Builder:
         self.initializers: list[TensorProto] = []
 
     def add(self, op: str, inputs: list[str], name: str, **attributes: object) -> str:
+        """A node whose output bears its name."""
         self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
 
@@ -73,6 +75,7 @@ class Builder:
         return self.add("Relu", [name], f"{name}/relu")
 
     def pool(self, x: str, name: str) -> str:
+        """A 3x3 max-pool of stride 2."""
         return self.add("MaxPool", [x], name, kernel_shape=[3, 3], strides=[2, 2])
 
     def fire(self, x: str, name: str) -> str:

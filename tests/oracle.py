@@ -305,7 +305,7 @@ def shape_of(layer: Layer, x: Tensor) -> Tensor:
 def gather(layer: Layer, x: Tensor, places: Tensor) -> Tensor:
     axis = layer.get("axis", 0) % x.ndim
     picked = x.index_select(axis, places.flatten() % x.shape[axis])
-    return picked.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+    return picked.reshape([*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
 
 
 OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {

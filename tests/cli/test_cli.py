@@ -188,3 +188,13 @@ def test_grey_picture_for_a_colour_model_and_back(zfviz, tmp_path: Path) -> None
     onnx.save(tiny_network(batch=1, size=48), tmp_path / "m.onnx")
     assert zfviz("project", tmp_path / "m.onnx", PHOTO, "--out", tmp_path, "--save", "pixels,arrays").code == 0
     assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_many_images_each_get_files_of_their_own(zfviz, tiny_path: Path, tmp_path: Path) -> None:
+    picture = Image.open(PHOTO).resize((60, 40))
+    images = [tmp_path / str(i) / ("same.png" if i % 2 else f"{i}.png") for i in range(19)]
+    for image in images:
+        image.parent.mkdir()
+        picture.save(image)
+    lines = zfviz("project", tiny_path, *images, "--out", tmp_path / "out", "--top", 1).out.splitlines()
+    assert len(set(lines)) == len(list((tmp_path / "out").iterdir())) == 2 * 19

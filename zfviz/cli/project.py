@@ -44,7 +44,18 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument,
 )
 @click.option("--verify", is_flag=True, help="Check each layer on the way down by finite differences.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record in place of the paths.")
-def project(images: tuple[str, ...], model: str, out: str, save: Any, as_json: bool, **options: Any) -> None:
+def project(
+    images: tuple[str, ...],
+    model: str,
+    layers: tuple[str, ...],
+    input_shape: tuple[int, ...] | None,
+    preprocess: str | None,
+    verify: bool,
+    out: str,
+    save: Any,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Show what in each IMAGE drove the strongest units of MODEL: one sheet and one record an image.
 
     \b
@@ -55,20 +66,24 @@ def project(images: tuple[str, ...], model: str, out: str, save: Any, as_json: b
       zfviz project model.onnx photo.jpg --class tabby --verify
     """
     from zfviz import load
-    from zfviz import project as run
     from zfviz.cli.progress import working
+    from zfviz.studies.project import prepare
 
     with working(f"projecting {len(images)} image{'s' * (len(images) > 1)} through {Path(model).name}"):
-        loaded = load(model, options.pop("input_shape"), options.pop("preprocess"))
-        projections = run(loaded, list(images), layer=options.pop("layers") or None, **options)
-        for warning in projections.warnings():
-            click.echo(f"zfviz: {warning}", err=True)
-        if options["device"] == "auto":
-            click.echo(f"zfviz: ran on {projections.device}", err=True)
-        paths = projections.save(out, save)
+        loaded = load(model, input_shape, preprocess)
+        projector = prepare(loaded, layers or None, **options)
+        said: set[str] = set()
+        records: list[dict[str, Any]] = []
+        for projections in projector.each(images, verify):
+            for line in (*projections.warnings(), f"ran on {projections.device}"):
+                if line not in said:
+                    click.echo(f"zfviz: {line}", err=True)
+                    said.add(line)
+            paths = projections.save(out, save)
+            if as_json:
+                records += [projections.record(i) for i in range(len(projections.batch.names))]
+            else:
+                for path in paths:
+                    click.echo(path)
     if as_json:
-        records = [projections.record(i) for i in range(len(images))]
         click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2, ensure_ascii=False))
-        return
-    for path in paths:
-        click.echo(path)

@@ -1,5 +1,6 @@
 """What goes in: pictures or arrays, made ready for a model."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -23,17 +24,21 @@ ImageLike = OnePicture | Sequence[OnePicture] | np.ndarray[Any, Any]
 class Batch:
     """Images ready for a model: `array` float32 [N, ...] in the model's layout, and each as the model sees it.
 
-    `preprocessed` is whether pictures went through the model's preprocessing, or came as arrays.
+    `stems` are file names for what is made of each, no two alike. `preprocessed` is whether pictures went through the
+    model's preprocessing, or came as arrays.
     """
 
     array: np.ndarray
     views: tuple[Image.Image, ...]
     names: tuple[str, ...]
+    stems: tuple[str, ...]
     preprocessed: bool
 
 
-def read_batch(model: Model, image: ImageLike) -> Batch:
-    """The images, ready for the model. Raises ImageError: not an image, or an array that does not fit the input."""
+def read_batch(model: Model, image: ImageLike, stems: Sequence[str] | None = None) -> Batch:
+    """The images, ready for the model; `stems` are file names for them, made of their own by default.
+
+    Raises ImageError: not an image, or an array that does not fit the input."""
     if isinstance(image, np.ndarray):
         return _array_batch(model, image)
     pictures: Sequence[OnePicture] = [image] if isinstance(image, str | PathLike | Image.Image) else image
@@ -44,7 +49,15 @@ def read_batch(model: Model, image: ImageLike) -> Batch:
     arrays = [model.preprocessing.array(view, model.image.channels) for view in views]
     array = np.stack(arrays).transpose(np.argsort(model.image.axes))
     names = tuple(_name(picture, index) for index, picture in enumerate(pictures))
-    return Batch(np.ascontiguousarray(array), views, names, preprocessed=True)
+    stems = stems or distinct_stems(pictures)
+    return Batch(np.ascontiguousarray(array), views, names, tuple(stems), preprocessed=True)
+
+
+def distinct_stems(pictures: Sequence[OnePicture]) -> list[str]:
+    """A file name without suffix for each picture: its own, numbered where two share one."""
+    stems = [Path(_name(picture, index)).stem for index, picture in enumerate(pictures)]
+    counts = Counter(stems)
+    return [stem if counts[stem] == 1 else f"{stem}.{index:04}" for index, stem in enumerate(stems)]
 
 
 def as_nchw(model: Model, values: np.ndarray) -> np.ndarray:
@@ -61,7 +74,8 @@ def _array_batch(model: Model, array: np.ndarray) -> Batch:
             "Preprocess it so, give pictures instead, or load the model with another input_shape."
         )
     views = tuple(picture_of(values) for values in as_nchw(model, rows))
-    return Batch(rows.astype(np.float32), views, tuple(f"array{i}" for i in range(len(rows))), preprocessed=False)
+    names = tuple(f"array{i}" for i in range(len(rows)))
+    return Batch(rows.astype(np.float32), views, names, names, preprocessed=False)
 
 
 def _name(picture: OnePicture, index: int) -> str:

@@ -1,6 +1,6 @@
 """Projections: what of an image drove a unit (paper, section 2)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,8 +14,8 @@ from zfviz.graph.rules import METHODS, Method
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.running import IMAGES_AT_ONCE, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
-from zfviz.runtime.verify import Residual, verify_layers
-from zfviz.studies.inputs import ImageLike, as_nchw, read_batch
+from zfviz.runtime.verify import verify_layers
+from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
 from zfviz.studies.projections import Projections
 from zfviz.studies.selection import (
     Unit,
@@ -54,50 +54,108 @@ def project(
     Raises LayerError (unknown layer, unit or class), UnsupportedError (an op without a rule), ImageError, ModelError,
     DeviceError, and VerificationError when `verify` finds a layer that is wrong.
     """
+    prepared = prepare(model, layer, units, top, method, device, threads, classes=classes, seed=seed)
+    return prepared.project(read_batch(prepared.model, image), verify)
+
+
+def prepare(
+    model: ModelLike,
+    layer: str | Sequence[str] | None = None,
+    units: Sequence[Sequence[int | None]] | None = None,
+    top: int = 9,
+    method: Method = "deconvnet",
+    device: Device = "auto",
+    threads: int | None = None,
+    *,
+    classes: Sequence[str | int] = (),
+    seed: Seed = "activation",
+) -> "Projector":
+    """What `project` does before it looks at an image: graphs built, sessions open, for images that come in portions."""
     if method not in METHODS:
         raise LayerError(f"no method {method!r}; expected one of {', '.join(METHODS)}.")
     if top < 1:
         raise LayerError(f"top is {top}; expected 1 or more.")
     model = load(model)
-    batch = read_batch(model, image)
-    wishes = _wishes(model, layer, units, top, classes)
     scores = class_layer(model)
-    companions = {w.layer.tensor: build_companion(model.canonical, w.layer.tensor, method) for w in wishes}
-    seen = dict.fromkeys([w.layer.tensor for w in wishes] + ([scores.tensor] if scores else []))
-    forward = open_forward(model, companions.values(), seen, device, threads)
-    sessions = {
-        tensor: open_session(companion.proto, model.source.folder, device, threads)
-        for tensor, companion in companions.items()
-    }
-    names = [*dict.fromkeys([*seen, *(v for c in companions.values() for v in c.values)])]
-    found: list[_Projected] = []
-    residuals: list[Residual] = []
-    class_scores: list[np.ndarray] = []
-    for start in range(0, len(batch.array), IMAGES_AT_ONCE):
-        images = batch.array[start : start + IMAGES_AT_ONCE]
-        values = run_forward(forward, model.image, images, names)
-        for wish in wishes:
-            tensor = wish.layer.tensor
-            projected = _project_layer(wish, companions[tensor], sessions[tensor], values, seed)
-            found += [replace(p, image=start + p.image) for p in projected]
-        class_scores += [*scores.as_map(values[scores.tensor])] if scores else []
-        if verify and not start:
-            residuals = verify_layers(model, images[:1], [wish.layer.tensor for wish in wishes])
-    found.sort(key=lambda p: p.image)
-    return Projections(
-        pixels=as_nchw(model, np.stack([p.pixels for p in found])),
-        units=tuple(p.unit for p in found),
-        activations=np.array([p.activation for p in found], np.float32),
-        image_index=np.array([p.image for p in found]),
-        inexact=tuple(sorted({word for c in companions.values() for word in c.inexact})),
-        model=model,
-        batch=batch,
-        method=method,
-        seed=seed,
-        device=forward.device,
-        class_scores=tuple(class_scores),
-        residual=max(residuals, key=lambda r: r.value, default=None),
-    )
+    wishes: list[_Wish] = []
+    for chosen, asked in _choices(model, layer, units, classes, scores):
+        companion = build_companion(model.canonical, chosen.tensor, method)
+        session = open_session(companion.proto, model.source.folder, device, threads)
+        wishes.append(_Wish(chosen, asked, top, companion, session))
+    tensors = [wish.layer.tensor for wish in wishes] + ([scores.tensor] if scores else [])
+    forward = open_forward(model, [wish.companion for wish in wishes], tensors, device, threads)
+    return Projector(model, method, seed, tuple(wishes), scores, forward)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projector:
+    """Graphs and sessions that project the same layers of any number of images; `prepare` makes it."""
+
+    model: Model
+    method: Method
+    seed: Seed
+    wishes: tuple["_Wish", ...]
+    scores: Layer | None
+    forward: Session
+
+    def each(self, images: Sequence[OnePicture], verify: bool = False) -> Iterator[Projections]:
+        """The projections of many pictures, some pictures at a time, so that memory does not grow with their number."""
+        stems = distinct_stems(images)
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            portion = slice(start, start + IMAGES_AT_ONCE)
+            yield self.project(read_batch(self.model, images[portion], stems[portion]), verify and not start)
+
+    def project(self, batch: Batch, verify: bool = False) -> Projections:
+        """The projections of a batch of images; `verify` checks the layers on the first of them."""
+        found: list[_Projected] = []
+        class_scores: list[np.ndarray] = []
+        for start in range(0, len(batch.array), IMAGES_AT_ONCE):
+            images = batch.array[start : start + IMAGES_AT_ONCE]
+            values = run_forward(self.forward, self.model.image, images, self._asked())
+            for wish in self.wishes:
+                found += [replace(p, image=start + p.image) for p in wish.project(values, self.seed)]
+            class_scores += [*self.scores.as_map(values[self.scores.tensor])] if self.scores else []
+        residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
+        found.sort(key=lambda p: p.image)
+        return Projections(
+            pixels=as_nchw(self.model, np.stack([p.pixels for p in found])),
+            units=tuple(p.unit for p in found),
+            activations=np.array([p.activation for p in found], np.float32),
+            image_index=np.array([p.image for p in found]),
+            inexact=tuple(sorted({word for wish in self.wishes for word in wish.companion.inexact})),
+            model=self.model,
+            batch=batch,
+            method=self.method,
+            seed=self.seed,
+            device=self.forward.device,
+            class_scores=tuple(class_scores),
+            residual=max(residuals, key=lambda r: r.value, default=None),
+        )
+
+    def _asked(self) -> list[str]:
+        """Every forward value that the layers, their companions and the scores need, once."""
+        values = [name for wish in self.wishes for name in (wish.layer.tensor, *wish.companion.values)]
+        return [*dict.fromkeys([*values, *([self.scores.tensor] if self.scores else [])])]
+
+
+def _choices(
+    model: Model,
+    layer: str | Sequence[str] | None,
+    units: Sequence[Sequence[int | None]] | None,
+    classes: Sequence[str | int],
+    scores: Layer | None,
+) -> list[tuple[Layer, Sequence[Sequence[int | None]] | None]]:
+    """The layers wanted, and the units of each, None for the strongest."""
+    names = [layer] if isinstance(layer, str) else layer
+    layers = [model.layer(name) for name in names or ()]
+    if names is None and not classes:
+        layers = default_layers(model)
+    choices = [(chosen, units) for chosen in dict.fromkeys(layers)]
+    if classes:
+        if scores is None:
+            raise LayerError(f"{model.name} is no classifier: its first output is no vector. Name a layer instead.")
+        choices.append((scores, [(find_class(model, scores, c),) for c in classes]))
+    return choices
 
 
 def activations(
@@ -129,15 +187,34 @@ def open_forward(
     return open_session(expose(model.canonical, asked, switches), model.source.folder, device, threads)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Wish:
-    """What is wanted of one layer: these units, or the strongest ones."""
+    """What is wanted of one layer: these units, or the strongest ones; and the companion that projects them."""
 
     layer: Layer
     units: Sequence[Sequence[int | None]] | None
     top: int
+    companion: Companion
+    session: Session
 
-    def units_of(self, activations: np.ndarray) -> list[Unit]:
+    def project(self, values: Mapping[str, np.ndarray], seed: Seed) -> list["_Projected"]:
+        """The projections of the layer's units, for images whose forward values these are."""
+        maps = self.layer.as_map(values[self.layer.tensor])
+        chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
+        strengths = [float(maps[image, *_place(unit)]) for image, unit in chosen]
+        signals: list[np.ndarray] = []
+        for (_, unit), strength in zip(chosen, strengths, strict=True):
+            signal = np.zeros((1, *self.layer.shape), np.float32)
+            signal[0, *_place(unit)] = strength if seed == "activation" else 1
+            signals.append(self.layer.as_stored(signal)[0])
+        asked = {name: values[name] for name in self.companion.values}
+        pixels = run_companion(self.session, signals, [image for image, _ in chosen], asked)
+        return [
+            _Projected(image, unit, strength, projected)
+            for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True)
+        ]
+
+    def _units_of(self, activations: np.ndarray) -> list[Unit]:
         if self.units is None:
             return strongest_units(self.layer, activations, self.top)
         return [chosen_unit(self.layer, activations, unit) for unit in self.units]
@@ -149,46 +226,6 @@ class _Projected:
     unit: Unit
     activation: float
     pixels: np.ndarray
-
-
-def _wishes(
-    model: Model,
-    layer: str | Sequence[str] | None,
-    units: Sequence[Sequence[int | None]] | None,
-    top: int,
-    classes: Sequence[str | int],
-) -> list[_Wish]:
-    names = [layer] if isinstance(layer, str) else layer
-    layers = [model.layer(name) for name in names or ()]
-    if names is None and not classes:
-        layers = default_layers(model)
-    wishes = [_Wish(chosen, units, top) for chosen in dict.fromkeys(layers)]
-    if classes:
-        scores = class_layer(model)
-        if scores is None:
-            raise LayerError(f"{model.name} is no classifier: its first output is no vector. Name a layer instead.")
-        wishes.append(_Wish(scores, [(find_class(model, scores, c),) for c in classes], top))
-    return wishes
-
-
-def _project_layer(
-    wish: _Wish, companion: Companion, session: Session, values: Mapping[str, np.ndarray], seed: Seed
-) -> list[_Projected]:
-    maps = wish.layer.as_map(values[wish.layer.tensor])
-    chosen = [(image, unit) for image, activations in enumerate(maps) for unit in wish.units_of(activations)]
-    places = [(image, *_place(unit)) for image, unit in chosen]
-    strengths = [float(maps[place]) for place in places]
-    signals: list[np.ndarray] = []
-    for place, strength in zip(places, strengths, strict=True):
-        signal = np.zeros((1, *wish.layer.shape), np.float32)
-        signal[(0, *place[1:])] = strength if seed == "activation" else 1
-        signals.append(wish.layer.as_stored(signal)[0])
-    asked = {name: values[name] for name in companion.values}
-    pixels = run_companion(session, signals, [image for image, _ in chosen], asked)
-    return [
-        _Projected(image, unit, strength, projected)
-        for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True)
-    ]
 
 
 def _place(unit: Unit) -> tuple[int, ...]:

@@ -78,7 +78,8 @@ class Projections:
         """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection
         ("pixels") and the raw arrays ("arrays"). Files are written whole or not at all. Raises OutputError."""
         files: dict[str, bytes] = {}
-        for image, stem in enumerate(self._stems()):
+        for image, picture in enumerate(self.batch.stems):
+            stem = file_stem(picture, Path(self.model.name).stem, self.method)
             members = self._members(image)
             record = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
             files |= {f"{stem}.png": _png(self.sheet(image)), f"{stem}.json": record.encode()}
@@ -91,11 +92,6 @@ class Projections:
 
     def _members(self, image: int) -> list[int]:
         return np.flatnonzero(self.image_index == image).tolist()
-
-    def _stems(self) -> list[str]:
-        """A file name for each image: its own, the model's and the method; numbered where two images share one."""
-        stems = [file_stem(Path(name).stem, Path(self.model.name).stem, self.method) for name in self.batch.names]
-        return [stem if stems.count(stem) == 1 else f"{stem}.{i:04}" for i, stem in enumerate(stems)]
 
     def _cell(self, k: int) -> Cell:
         unit, layer = self.units[k], self.model.layer(self.units[k].layer)
