@@ -7,12 +7,14 @@ import pytest
 from corpus import LIGHT, light_model, photo
 
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
+from zfviz.graph.exposure import expose
 from zfviz.graph.layers import Layer
 from zfviz.graph.rules import METHODS
 from zfviz.runtime.loading import Model, load
 from zfviz.runtime.session import open_session
+from zfviz.runtime.verify import verify_layers
 from zfviz.studies.selection import class_layer, default_layers
-from zfviz.tolerances import WHOLE_NET
+from zfviz.tolerances import SAME_GRAPH, SINGLE_OP, WHOLE_NET
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +67,25 @@ def test_projection_equals_float64_autograd_with_the_same_masks(name: str, metho
         seed = seed.reshape(oracle.values[layer.tensor].shape)
         found = run_back(companion, values, seed.astype(np.float32))
         assert relative(found, oracle.project(layer.tensor, seed)) < WHOLE_NET, layer.name
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_every_layer_alone_agrees_with_central_differences(name: str) -> None:
+    model = loaded(name)
+    scores = class_layer(model)
+    assert scores is not None
+    residuals = verify_layers(model, photo(), [scores.tensor])
+    assert len(residuals) >= len([layer for layer in model.layers if layer.op != "Softmax"])
+    assert max(r.value for r in residuals) < SINGLE_OP
+
+
+@pytest.mark.parametrize("name", ["bvlc_alexnet", "inception_v1", "inception_v2"])
+def test_maxunpool_gives_the_pixels_of_scatter(name: str) -> None:
+    model = loaded(name)
+    layer = default_layers(model)[-1]
+    scatter, unpool = (build_companion(model.canonical, layer.tensor, "deconvnet", u) for u in ("scatter", "maxunpool"))
+    forward = open_session(expose(model.canonical, [layer.tensor], scatter.switches), device="cpu")
+    values = forward.run({model.image.name: photo()}, [layer.tensor, *scatter.values])
+    signal = np.maximum(values[layer.tensor], 0)
+    found, expected = (run_back(companion, values, signal) for companion in (unpool, scatter))
+    assert relative(found, expected) < 10 * SAME_GRAPH

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from zfviz.studies.selection import Unit
 
 from zfviz.errors import ZfvizError
-
-__version__ = "0.1.0"
+from zfviz.version import __version__
 
 __all__ = [
     "Layer",
@@ -27,6 +26,7 @@ __all__ = [
     "Projections",
     "Unit",
     "ZfvizError",
+    "__version__",
     "activations",
     "companion",
     "expose",

@@ -91,8 +91,7 @@ NETS = {
         HEAD + "f = Reshape(p, to) y = MatMul(f, v)", KERNEL | {"to": [1, -1], "v": (120, 5)}, "1, 3, 12, 14"
     ),
     "batch 4 baked in": Net(
-        HEAD
-        + "f = Reshape(p, to) t = Reshape(f, back) g = GlobalMaxPool(t) h = Reshape(g, to) y = MatMul(h, v)",
+        HEAD + "f = Reshape(p, to) t = Reshape(f, back) g = GlobalMaxPool(t) h = Reshape(g, to) y = MatMul(h, v)",
         KERNEL | {"to": [4, -1], "back": [4, 2, 10, 6], "v": (2, 5)},
         "4, 3, 12, 14",
         image=(4, 3, 12, 14),
@@ -108,8 +107,7 @@ NETS = {
         image=(1, 12, 14, 3),
     ),
     "channels shuffled": Net(
-        HEAD
-        + "a = Reshape(p, split) b = Transpose<perm = [0, 2, 1, 3, 4]>(a) e = Reshape(b, join) "
+        HEAD + "a = Reshape(p, split) b = Transpose<perm = [0, 2, 1, 3, 4]>(a) e = Reshape(b, join) "
         "y = Conv<group = 2>(e, v)",
         KERNEL | {"split": [0, 2, 2, 5, 6], "join": [0, 4, 5, 6], "v": (4, 2, 1, 1)},
     ),
@@ -223,12 +221,21 @@ def test_newest_opset_that_runs(method: Method) -> None:
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    # not the softmax of 'opset 17': what cancels there shows the order of sums
-    [("opset 17", "s"), *((n, "y") for n in ("a gate", "channels shuffled", "values moved about", "branches that join"))],
+    [
+        ("opset 17", "s"),  # not its softmax: what cancels there shows the order of sums
+        ("a gate", "y"),
+        ("branches that join", "y"),
+        ("channels shuffled", "y"),
+        ("channels last", "y"),
+        ("values moved about", "y"),
+        ("softmax over maps, before 13", "y"),
+        ("shape from Shape, Slice, Concat", "y"),
+    ],
 )
 @pytest.mark.parametrize("unpool", ["scatter", "maxunpool"])
 def test_many_signals_are_as_many_runs(name: str, layer: str, unpool: Unpool) -> None:
-    pair = Pair.of(NETS[name].proto(), noise(2, 3, 12, 14), layer, "guided", unpool)
+    net = NETS[name]
+    pair = Pair.of(net.proto(), noise(2, *net.image[1:]), layer, "guided", unpool)
     signals = noise(4, *pair.y.shape[1:], seed=3)
     rows = [0, 1, 1, 0]
     single = [
@@ -257,14 +264,14 @@ POOLS = {
     "pads differ": "y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [0, 2, 1, 1]>(x)",
     "dilations": "y = MaxPool<kernel_shape = [2, 3], dilations = [3, 2]>(x)",
     "1d": "r = Reshape(x, rows) y = MaxPool<kernel_shape = [4], strides = [3], pads = [1, 2]>(r)",
-    "3d": "r = Unsqueeze(x, axis) y = MaxPool<kernel_shape = [3, 3, 2], strides = [1, 2, 1], pads = [2, 0, 0, 0, 1, 0]>(r)",
+    "3d": "r = Unsqueeze(x,i) y = MaxPool<kernel_shape = [3, 3, 2], strides = [1, 2, 2], pads = [2, 0, 0, 0, 1, 1]>(r)",
     "two": "a = MaxPool<kernel_shape = [3, 3]>(x) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(a)",
 }
 
 
 @pytest.mark.parametrize("name", POOLS)
 def test_both_ways_to_unpool_give_the_same_pixels(name: str) -> None:
-    proto = network(POOLS[name], "N, 3, 11, 12", 13, {"rows": [0, 3, -1], "axis": [1]})
+    proto = network(POOLS[name], "N, 3, 11, 12", 13, {"rows": [0, 3, -1], "i": [1]})
     image = noise(2, 3, 11, 12)
     scatter, maxunpool = (Pair.of(proto, image, "y", "deconvnet", unpool) for unpool in ("scatter", "maxunpool"))
     assert "MaxUnpool" in {node.op_type for node in maxunpool.companion.proto.graph.node}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import click
 
-from zfviz import __version__
 from zfviz.cli.companion import companion
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.project import project
 from zfviz.errors import ZfvizError
+from zfviz.version import __version__
 
 BAD_USE, BUG, INTERRUPTED = 2, 70, 130
 

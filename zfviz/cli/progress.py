@@ -1,13 +1,22 @@
-"""Progress on stderr, where a person is looking and it takes a while."""
+"""Progress on stderr, where a person is looking."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def working(what: str) -> Generator[None]:
-    """Show that `what` is going on; nothing where stderr is no terminal."""
+def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
+    """Show how much of `total` is done; gives the function to say that so many more are. Silent where stderr is no
+    terminal.
+    """
     from rich.console import Console
+    from rich.progress import Progress
 
-    with Console(stderr=True).status(what):
-        yield
+    console = Console(stderr=True)
+    # results on stdout are not to be drawn into the display
+    bar = Progress(
+        console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

@@ -66,24 +66,25 @@ def project(
       zfviz project model.onnx photo.jpg --class tabby --verify
     """
     from zfviz import load
-    from zfviz.cli.progress import working
+    from zfviz.cli.progress import progress
     from zfviz.studies.project import prepare
 
-    with working(f"projecting {len(images)} image{'s' * (len(images) > 1)} through {Path(model).name}"):
-        loaded = load(model, input_shape, preprocess)
-        projector = prepare(loaded, layers or None, **options)
-        said: set[str] = set()
-        records: list[dict[str, Any]] = []
-        for projections in projector.each(images, verify):
-            for line in (*projections.warnings(), f"ran on {projections.device}"):
-                if line not in said:
-                    click.echo(f"zfviz: {line}", err=True)
-                    said.add(line)
-            paths = projections.save(out, save)
-            if as_json:
+    said: dict[str, None] = {}
+    paths: list[Path] = []
+    records: list[dict[str, Any]] = []
+    try:
+        with progress(Path(model).name, len(images)) as advance:
+            projector = prepare(load(model, input_shape, preprocess), layers or None, **options)
+            for projections in projector.each(images, verify):
+                said |= dict.fromkeys((*projections.warnings(), f"ran on {projections.device}"))
+                paths += projections.save(out, save)
                 records += [projections.record(i) for i in range(len(projections.batch.names))]
-            else:
-                for path in paths:
-                    click.echo(path)
+                advance(len(projections.batch.names))
+    finally:
+        # also when a later image fails: what was written is there
+        for line in said:
+            click.echo(f"zfviz: {line}", err=True)
+        if not as_json:
+            click.echo("".join(f"{path}\n" for path in paths), nl=False)
     if as_json:
-        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(records[0] if len(images) == 1 else records, indent=2, ensure_ascii=False))

@@ -28,7 +28,7 @@ _ZERO, _OUTSIDE = f"#{GREY:02x}{GREY:02x}{GREY:02x}", "#efefef"  # a projection 
 _COLOURS = ("#d62728", "#1f5fd0", "#2a8f2a", "#e87500", "#8e5fc0", "#0f9aa8", "#d84fa5", "#101010", "#94920c")
 _NOTE = (
     "Top: projection, scaled to the 99th percentile of its own magnitudes, grey is zero. "
-    "Bottom: the same field in the image. Left: where the fields lie."
+    "Bottom: the same field in the image. Below: channel (y, x), activation. Left: where the fields lie."
 )
 
 

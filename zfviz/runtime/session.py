@@ -12,8 +12,8 @@ import onnx
 import onnxruntime as ort
 from onnx import ModelProto
 
-import zfviz
 from zfviz.errors import DeviceError, ModelError
+from zfviz.version import __version__
 
 Device = Literal["auto", "cpu", "cuda"]
 CUDA = "CUDAExecutionProvider"
@@ -89,7 +89,7 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 
 def versions() -> dict[str, str]:
     """The versions of all that decides a result."""
-    return {package.__name__: package.__version__ for package in (zfviz, onnx, ort, np)}
+    return {"zfviz": __version__} | {package.__name__: package.__version__ for package in (onnx, ort, np)}
 
 
 def _missing_for_cuda() -> str:

@@ -70,7 +70,7 @@ def prepare(
     classes: Sequence[str | int] = (),
     seed: Seed = "activation",
 ) -> "Projector":
-    """What `project` does before it looks at an image: graphs built, sessions open, for images that come in portions."""
+    """What `project` does before it looks at an image: graphs built, sessions open."""
     if method not in METHODS:
         raise LayerError(f"no method {method!r}; expected one of {', '.join(METHODS)}.")
     if top < 1:
