@@ -23,12 +23,16 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def tensors(weights: Weights) -> list[TensorProto]:
-    made: list[TensorProto] = []
-    for seed, (name, given) in enumerate(weights.items()):
-        if isinstance(given, tuple):
-            given = noise(*given, seed=seed + 1) / np.sqrt(max(np.prod(given[1:]), 1)).astype(np.float32)  # noqa: PLW2901
-        made.append(numpy_helper.from_array(np.asarray(given), name))
-    return made
+    return [
+        numpy_helper.from_array(_filled(given, seed), name) for seed, (name, given) in enumerate(weights.items(), 1)
+    ]
+
+
+def _filled(given: tuple[int, ...] | list[int] | np.ndarray, seed: int) -> np.ndarray:
+    if not isinstance(given, tuple):
+        return np.asarray(given)
+    fan_in = max(np.prod(given[1:]), 1)
+    return noise(*given, seed=seed) / np.sqrt(fan_in, dtype=np.float32)
 
 
 def network(body: str, sizes: str, opset: int, weights: Weights, ir_version: int = 8) -> ModelProto:

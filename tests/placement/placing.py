@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -41,23 +40,24 @@ class Placer:
     def __enter__(self) -> "Placer":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.communicate()
 
     def place(self, model: Path) -> list[Placed]:
-        """Every node of the model file; weights that lie outside it are beside it."""
+        """Every node of the model file; RuntimeError with onnxruntime's words where it refuses the model."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(model, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the placing process ended ({self._process.wait()}) on {model}")
-        return [Placed(*row) for row in json.loads(answer)]
+        content = json.loads(answer)
+        if isinstance(content, str):
+            raise RuntimeError(content)
+        return [Placed(*row) for row in content]
 
 
-def _answer(path: str) -> list[tuple[str, str, str]]:
+def _rows(path: str) -> list[tuple[str, str, str]]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -73,4 +73,8 @@ def _answer(path: str) -> list[tuple[str, str, str]]:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(_answer(line.rstrip("\n"))), flush=True)
+        try:
+            content: list[tuple[str, str, str]] | str = _rows(line.rstrip("\n"))
+        except Exception as error:
+            content = str(error)
+        print(json.dumps(content), flush=True)

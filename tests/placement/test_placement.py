@@ -18,7 +18,6 @@ from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose
-from zfviz.graph.net import Unpool
 from zfviz.graph.rules import METHODS, Method, registered_rules
 from zfviz.graph.rules.shape import stop
 from zfviz.runtime.loading import evaluator, load
@@ -68,12 +67,10 @@ def canonical_of(proto: ModelProto, name: str, shape: Iterable[int]) -> Canonica
 # every rule
 
 
-def companion_of(case: NodeCase, method: Method, unpool: Unpool = "scatter") -> ModelProto | None:
+def companion_of(case: NodeCase, method: Method) -> ModelProto | None:
     """The companion of a case, or None where zfviz refuses the case."""
     try:
-        return build_companion(
-            canonical_of(case.proto, case.input, case.value.shape), case.output, method, unpool
-        ).proto
+        return build_companion(canonical_of(case.proto, case.input, case.value.shape), case.output, method).proto
     except UnsupportedError:
         return None
 
@@ -129,7 +126,9 @@ def test_the_corpus_runs_on_cuda(name: str, placer: Placer, tmp_path: Path) -> N
 
     forward = expose(model.canonical, [scores.tensor, *(values.keys() - switches.keys())], switches)
     nodes = place(placer, forward, tmp_path)
-    print(off_cuda(nodes))
+    # the user's own nodes are not ours to choose: what stays behind is told, and fails nothing
+    print("forward nodes on the CPU:", off_cuda(nodes))
+    assert switches
     assert {node.name: node.provider for node in nodes if node.name in switches} == dict.fromkeys(switches, CUDA)
 
 
@@ -137,10 +136,8 @@ def test_the_corpus_runs_on_cuda(name: str, placer: Placer, tmp_path: Path) -> N
 
 
 def test_switches_of_a_newer_opset_run_on_cuda(placer: Placer, tmp_path: Path) -> None:
-    proto = of_one_op(22, POOLING)
-    canonical = canonical_of(proto, "x", [1, 2, 9, 9])
+    canonical = canonical_of(of_one_op(22, POOLING), "x", [1, 2, 9, 9])
     forward = expose(canonical, ["y"], build_companion(canonical, "y").switches)
-    assert {node.provider for node in place(placer, proto, tmp_path)} == {CPU}
     assert [(node.op, node.provider) for node in place(placer, forward, tmp_path)] == [("MaxPool", CUDA)] * 2
 
 

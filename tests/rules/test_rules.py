@@ -1,6 +1,6 @@
 """What every rule gets for free: each case of its op against differences of the op, and planted faults that show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
@@ -43,15 +43,15 @@ SKIPS = {
 }
 
 
-def is_skipped(case: NodeCase) -> bool:
-    return any(fnmatch(case.name, pattern) for pattern in SKIPS)
+def matches(case: NodeCase, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(case.name, pattern) for pattern in patterns)
 
 
 def miss(case: NodeCase) -> float:
     return residual(case.proto, case.value, case.input, case.output)
 
 
-KEPT = {name: case for name, case in CASES.items() if not is_skipped(case)}
+KEPT = {name: case for name, case in CASES.items() if not matches(case, SKIPS)}
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -86,12 +86,18 @@ def replant(monkeypatch: pytest.MonkeyPatch, op: str, wrong: Callable[..., Signa
     monkeypatch.setitem(rules._RULES, (op, None), replace(rules._RULES[op, None], transpose=wrong))
 
 
-def is_seen(op: str) -> bool:
-    return any(miss(case) > SINGLE_OP for case in KEPT.values() if case.op == op)
+BLIND = {
+    # cases under which a thousandth more of nothing is nothing
+    "Sub of one tensor twice": "x - x has no slope",
+    "test_clip_min_greater_than_max-0": "the output is one constant",
+    "test_maxpool_3d_dilations-0": "every window holds its maximum more than once: kinks are left out",
+    "test_maxpool_3d_dilations_use_ref_impl-0": "every window holds its maximum more than once: kinks are left out",
+    "test_softmax_large_number-0": "float32 knows no slope there",
+}
 
 
 @pytest.mark.parametrize("op", sorted(OPS))
-def test_a_rule_off_by_a_thousandth_is_seen(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_off_by_a_thousandth_is_seen_in_every_case(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = rules._RULES[op, None].transpose
 
     def wrong(layer: Node, signal: Any, net: Net) -> Signals:
@@ -99,7 +105,8 @@ def test_a_rule_off_by_a_thousandth_is_seen(op: str, monkeypatch: pytest.MonkeyP
         return {i: s and net.emit("Mul", s, net.constant(1.001)) for i, s in signals.items()}
 
     replant(monkeypatch, op, wrong)
-    assert is_seen(op)
+    passed = {case.name for case in KEPT.values() if case.op == op and miss(case) <= SINGLE_OP}
+    assert passed == {case.name for case in KEPT.values() if case.op == op and matches(case, BLIND)}
 
 
 def kernel_turned(layer: Node, signal: Any, net: Net) -> Signals:
@@ -299,10 +306,3 @@ def test_contrast_normalisation_is_skipped_in_deconvnet_only() -> None:
 def test_every_overlay_is_held_to_its_method() -> None:
     overlays = {(rule.op, rule.method) for rule in registered_rules() if rule.method}
     assert overlays == {(row[0], m) for row in PRESCRIBED for m in ("deconvnet", "guided")} | {("LRN", "deconvnet")}
-
-
-@pytest.mark.parametrize("name", [n for n, c in KEPT.items() if not rules.is_rectifier(Node(c.op)) and c.op != "LRN"])
-def test_all_methods_are_one_where_nothing_rectifies(name: str) -> None:
-    case = CASES[name]
-    protos = [Alone.of(case, method).companion.proto.graph for method in rules.METHODS]
-    assert protos[0] == protos[1] == protos[2]

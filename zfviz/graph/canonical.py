@@ -251,6 +251,9 @@ def _explicit(node: gs.Node) -> None:
 
 def _explicit_window(node: gs.Node) -> None:
     rank = len(dims(node.inputs[0])) - 2
+    if any(size < 1 for size in dims(node.outputs[0])):
+        size, made = dims(node.inputs[0])[2:], node.outputs[0].name
+        raise ModelError(f"{node.op} finds no window for {made!r} in {size}; expected a larger image. Scale it up.")
     if "kernel_shape" not in node.attrs:
         node.attrs["kernel_shape"] = list(dims(node.inputs[1])[2:])
     for name, default in (("strides", [1] * rank), ("dilations", [1] * rank), ("pads", [0] * 2 * rank)):

@@ -19,15 +19,15 @@ def expose(canonical: Canonical, tensors: Iterable[str], switches: Mapping[str, 
 
     `switches` maps the name of such an output to the tensor that the MaxPool gives. The switches come from a second
     MaxPool beside the user's own, since asking that one for Indices would change its layout, its speed and the last
-    bits of the model's outputs.
+    bits of the model's outputs. The pooled tensors become outputs too: onnxruntime would merge the two pools otherwise.
     """
     forward = ModelProto()
-    forward.CopyFrom(_at_usable_opset(canonical.proto) if switches else canonical.proto)
+    forward.CopyFrom(_at_usable_opset(canonical.proto, bool(switches)))
     graph = forward.graph
     present = {output.name for output in graph.output}
     types = _types(canonical)
     made_by = {name: node for node in graph.node for name in node.output}
-    for name in dict.fromkeys(tensors):
+    for name in dict.fromkeys((*tensors, *switches.values())):
         if name not in present:
             graph.output.append(types[name])
     for name, pooled in switches.items():
@@ -95,10 +95,10 @@ def _beside(pool: NodeProto, switches: str) -> NodeProto:
     return second
 
 
-def _at_usable_opset(proto: ModelProto) -> ModelProto:
-    """The model at an opset where MaxPool gives indices, and has a CUDA kernel."""
+def _at_usable_opset(proto: ModelProto, with_indices: bool) -> ModelProto:
+    """The model at an opset where MaxPool has a CUDA kernel, and gives indices if asked."""
     version = opset_of(proto)
-    if version < FIRST_OPSET_WITH_INDICES:
+    if with_indices and version < FIRST_OPSET_WITH_INDICES:
         return relabel(proto, FIRST_OPSET_WITH_INDICES)
     if version > OPSET:
         try:

@@ -83,6 +83,8 @@ class Net:
         if pooled.name not in self.canonical.visible:
             raise UnsupportedError("the pooling is not a node of the model's own graph")
         name = f"{pooled.name}/switches"
+        if name in self.canonical.visible or name in self.canonical.weights:
+            raise UnsupportedError(f"the model has a tensor named {name!r}, the name of its switches; rename it")
         if name not in self.values:
             self.values[name] = gs.Variable(name, np.int64, [None, *dims(pooled)[1:]])
             self.pooled[name] = pooled.name

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto
+from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
@@ -29,8 +30,8 @@ class Source:
 def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     """The model behind a path, bytes or a ModelProto.
 
-    Raises ModelError: no such file, not ONNX, truncated, no graph, or outside data missing or beyond the model's
-    folder.
+    Raises ModelError: no such file, not ONNX, truncated, no graph, nodes out of order, or outside data missing or
+    beyond the model's folder.
     """
     folder = None
     if isinstance(model, ModelProto):
@@ -47,7 +48,11 @@ def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     if not proto.graph.node:
         raise ModelError(f"{name} holds no nodes; expected an ONNX model with a graph. Export it again.")
     if proto.functions:
-        proto = inline_local_functions(proto)
+        try:
+            proto = inline_local_functions(proto)
+        except ValidationError as error:
+            raise ModelError(f"the functions of {name} cannot be read: {error}. Export it again.") from None
+    _check_order(proto.graph, name)
     source = Source(proto, name, folder, sha256)
     for tensor in outside_tensors(proto):
         _check_outside(tensor, source)
@@ -126,6 +131,23 @@ def _parse(data: bytes, name: str) -> ModelProto:
     if not proto.ir_version or not proto.HasField("graph"):
         raise ModelError(f"{name} ({len(data):,} bytes) is no ONNX model; expected a serialized ModelProto.")
     return proto
+
+
+def _check_order(graph: GraphProto, name: str) -> None:
+    """Every tensor is made once, and before it is read."""
+    made = {"", *(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)}
+    made |= {value.name for value in graph.input}
+    for node in graph.node:
+        for tensor in node.input:
+            if tensor not in made:
+                raise ModelError(
+                    f"{node.op_type} in {name} reads {tensor!r}, which nothing before it makes; expected nodes in the "
+                    "order in which they run. Export it again."
+                )
+        for tensor in filter(None, node.output):
+            if tensor in made:
+                raise ModelError(f"{name} makes {tensor!r} twice; expected one tensor of a name. Export it again.")
+            made.add(tensor)
 
 
 def _check_outside(tensor: TensorProto, source: Source) -> None:

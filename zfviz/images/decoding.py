@@ -1,7 +1,9 @@
-"""Decoding: from a picture file, or a PIL image, to 8-bit RGB or grey as a person sees it."""
+"""Picture files, whatever their kind, as plain 8-bit pictures."""
 
 import os
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -9,79 +11,113 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from zfviz.errors import ImageError
 
 MAX_PIXELS = 89_478_485
-"""Pillow's own limit against decompression bombs; a larger picture is refused before it is decoded."""
+"""Pictures above this are refused: Pillow's own limit, a quarter of a GiB in RGB."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-"""What is opened: still pictures that Pillow decodes itself, without starting another program."""
+"""What is opened, as Pillow names it: nothing that starts a program (EPS) or is a container of other things.
+"JPEG" also opens MPO, the JPEG of many phones; WEBP and AVIF only where Pillow was built with them."""
+
+_SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY = ("1", "L", "LA", "La", "F", *_SIXTEEN_BIT)
 
 
 def decode(image: str | os.PathLike[str] | Image.Image) -> Image.Image:
-    """An 8-bit picture of mode "RGB", or "L" where the source is grey.
+    """Return `image`, a file or a picture, as a new upright 8-bit picture of mode "RGB", or "L" if its source is grey.
 
-    The EXIF orientation is applied, transparency is laid on white, 16-bit and floating-point greys are scaled to 8 bit
-    (floats from their own minimum and maximum), and of several frames the first is taken.
-    Raises ImageError: no such file, not a picture, truncated, or above MAX_PIXELS.
+    EXIF orientation is applied; an orientation that cannot be read is ignored. Whatever is transparent is laid on
+    white. 16-bit grey (modes "I;16" and "I") is divided by 257. Float grey ("F") is taken as 0..1 if nothing in it is
+    above 1, else as 0..255. Colour profiles are ignored, as training pipelines do. Of several frames a file gives its
+    first, a picture the one it stands at.
+
+    Raises:
+        ImageError: no such file, not a picture of one of `FORMATS`, damaged, empty, above `MAX_PIXELS` (known from
+            the header, before anything is decoded), or grey values outside the ranges above.
     """
     if isinstance(image, Image.Image):
-        return _flatten(image, "the image")
-    name = os.fspath(image)
-    with warnings.catch_warnings():
-        # Pillow only warns between its limit and twice as much; the size is checked below
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(name, formats=[f for f in FORMATS if f in _known_formats()]) as opened:
-                _check_size(opened, name)
-                return _flatten(opened, name)
-        except Image.DecompressionBombError:
-            raise ImageError(_too_large(name, "")) from None
-        except FileNotFoundError:
-            raise ImageError(f"no file at {name}; expected a picture. Check the path.") from None
-        except UnidentifiedImageError:
-            raise ImageError(f"{name} is no picture; expected one of {', '.join(FORMATS)}.") from None
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise ImageError(
-                f"{name} cannot be read as a picture ({error}); expected a whole file. Is it truncated? Copy it again."
-            ) from None
+        return _upright_8bit(image, "the picture")
+    path = Path(image)
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
+        raise ImageError(f"{path} {found}; expected a picture file; check the path")
+    with _open(path) as picture:
+        return _upright_8bit(picture, str(path))
 
 
-def _known_formats() -> set[str]:
-    Image.init()
-    return set(Image.OPEN)
+def _open(path: Path) -> Image.Image:
+    Image.init()  # older Pillows fail with KeyError on a format that they were built without
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` refuses those
+            return Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} is too large ({error}); expected at most {MAX_PIXELS:,} pixels; scale it down first"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is no picture that can be read; expected one of {', '.join(formats)}; convert it to PNG first"
+        ) from error
+    except Exception as error:
+        raise _damaged(str(path), error) from error
+
+
+def _upright_8bit(picture: Image.Image, name: str) -> Image.Image:
+    _check_size(picture, name)
+    # Pillow's decoders meet hostile files with almost any exception: OSError, ValueError, struct.error, zlib.error ...
+    try:
+        picture.load()
+        plain = _plain(_grey8(picture, name) if picture.mode in ("F", *_SIXTEEN_BIT) else picture)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+    with suppress(Exception):
+        plain.info = {key: picture.info[key] for key in ("exif", "xmp", "XML:com.adobe.xmp") if key in picture.info}
+        plain = ImageOps.exif_transpose(plain)
+    plain.info = {}
+    return plain
 
 
 def _check_size(picture: Image.Image, name: str) -> None:
     width, height = picture.size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} is empty ({width}x{height}); expected at least one pixel; export it again")
     if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(name, f" of {width}x{height}"))
+        raise ImageError(
+            f"{name} is too large ({width}x{height}); expected at most {MAX_PIXELS:,} pixels; scale it down first"
+        )
 
 
-def _too_large(name: str, size: str) -> str:
-    limit = MAX_PIXELS // 1_000_000
-    return f"{name} is a picture{size} pixels, too large; expected at most {limit} megapixels. Scale it down first."
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = str(error) or type(error).__name__
+    return ImageError(f"{name} cannot be decoded ({reason}); expected a complete picture; export or download it again")
 
 
-def _flatten(picture: Image.Image, name: str) -> Image.Image:
-    _check_size(picture, name)
-    if 0 in picture.size:
-        raise ImageError(f"{name} has no pixels; expected at least one.")
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return _eight_bit(picture, name)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("L" if picture.mode in ("L", "1") else "RGB")
+def _plain(picture: Image.Image) -> Image.Image:
+    """Return an 8-bit picture of any mode as "L" or "RGB", laid on white if it is transparent."""
+    mode = "L" if picture.mode in _GREY else "RGB"
+    if not picture.has_transparency_data:
+        return picture.convert(mode)
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture.convert("RGBA")).convert(mode)
 
 
-def _eight_bit(picture: Image.Image, name: str) -> Image.Image:
-    """A grey picture of more than 8 bits, scaled to 8: integers from 16 bits, floats from their own range."""
-    values = np.asarray(picture, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name} has pixels that are NaN or infinite; expected finite numbers.")
+def _grey8(picture: Image.Image, name: str) -> Image.Image:
+    """Return 16-bit or float grey as "L"."""
+    values = np.asarray(picture, dtype=np.float32)  # exact up to 2^24
+    low, high = float(values.min()), float(values.max())
+    limit = 255 if picture.mode == "F" else 65535
+    if not (low >= 0 and high <= limit):  # also refuses NaN
+        expected = "0..1 or 0..255" if picture.mode == "F" else "0..65535"
+        raise ImageError(
+            f"{name} holds grey values {low:g}..{high:g}; expected {expected}; scale them, or save it with 8 bits"
+        )
     if picture.mode == "F":
-        low, span = values.min(), values.max() - values.min()
-        values = (values - low) * (255 / span) if span else np.zeros_like(values)
+        values = values * (255 if high <= 1 else 1)
     else:
-        values = values / 257
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        key = picture.info.get("transparency")  # the 16-bit value that a PNG declares transparent
+        values = np.where(values == key, np.float32(65535), values) / 257 if isinstance(key, int) else values / 257
+    return Image.fromarray(np.rint(values).astype(np.uint8))

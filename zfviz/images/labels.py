@@ -10,7 +10,10 @@ from typing import Any, cast
 MAX_BYTES = 4_000_000
 MAX_LABELS = 100_000
 MAX_LENGTH = 80
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]+"
+)
+"""What could hide or reorder text in a terminal or a report, and surrogates, which no file can hold."""
 
 
 def find_labels(metadata: Mapping[str, str], folder: Path | None, stem: str | None) -> dict[int, str]:
@@ -25,9 +28,14 @@ def find_labels(metadata: Mapping[str, str], folder: Path | None, stem: str | No
             return labels
     if folder is None:
         return {}
-    for name in (f"{stem}.labels.txt", "labels.txt", "labels.json", "synset.txt"):
+    own = [f"{stem}.labels.txt"] if stem else []
+    for name in (*own, "labels.txt", "labels.json", "synset.txt"):
         text = _read(folder / name)
-        if labels := _parse(text) or _clean(dict(enumerate(text.splitlines()))):
+        value = _literal(text)
+        if value is None and not name.endswith(".json"):
+            # not splitlines: it breaks at more characters than a new line, which would shift the classes that follow
+            value = text.split("\n")
+        if labels := _settle(value):
             return labels
     for name in ("preprocessor_config.json", "config.json"):
         config = _literal(_read(folder / name))
@@ -42,7 +50,7 @@ def _read(path: Path) -> str:
             data = file.read(MAX_BYTES + 1)
     except OSError:
         return ""
-    return data.decode("utf-8", "replace") if len(data) <= MAX_BYTES else ""
+    return data.decode("utf-8-sig", "replace") if len(data) <= MAX_BYTES else ""
 
 
 def _parse(text: str) -> dict[int, str]:

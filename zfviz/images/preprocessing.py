@@ -1,15 +1,15 @@
 """Preprocessing: how a picture becomes the array that a model was trained on. Data, not code."""
 
 import json
-import math
 import os
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from zfviz.errors import ImageError, nearest
 
@@ -49,11 +49,9 @@ class Preprocessing:
         if self.fit == "stretch":
             return picture.resize(size, RESAMPLE)
         if self.fit == "letterbox":
-            grey = LETTERBOX_GREY if picture.mode == "L" else (LETTERBOX_GREY,) * 3
-            return ImageOps.pad(picture, size, RESAMPLE, color=cast("Any", grey))
+            return _letterbox(picture, size)
         # the crop is taken from the source before scaling, so that nothing larger than the view is ever made
-        whole = ImageOps.fit(picture, size, RESAMPLE) if self.crop == 1 else None
-        return whole or picture.resize(size, RESAMPLE, box=_centre_box(picture.size, size, self.crop))
+        return picture.resize(size, RESAMPLE, box=_centre_box(picture.size, size, self.crop))
 
     def array(self, view: Image.Image, channels: int) -> np.ndarray:
         """The view as float32 [channels, H, W]: grey is repeated for three channels, colour mixed to luma for one.
@@ -87,10 +85,10 @@ class Preprocessing:
         """The preprocessing written by `to_json`; keys may be missing. Raises ImageError that names a bad key."""
         for key, value in values.items():
             if key not in _CHECKS:
-                raise ImageError(f"{source}: unknown key {key!r}; {nearest(key, _CHECKS)}.")
+                raise ImageError(f"{source}: unknown key {reprlib.repr(key)}; {nearest(str(key)[:80], _CHECKS)}.")
             expected, holds = _CHECKS[key]
             if not holds(value):
-                raise ImageError(f"{source}: {key} is {str(value)[:80]!r}; expected {expected}.")
+                raise ImageError(f"{source}: {key} is {reprlib.repr(value)}; expected {expected}.")
         settled: dict[str, Any] = {}
         for key, value in values.items():
             settled[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
@@ -135,7 +133,8 @@ def find_preprocessing(option: Option, metadata: Mapping[str, str], folder: Path
     if option is not None:
         return _from_option(option)
     if METADATA_KEY in metadata:
-        return _from_any(_parse(metadata[METADATA_KEY].encode(), METADATA_KEY), f"metadata {METADATA_KEY}")
+        text = metadata[METADATA_KEY].encode(errors="surrogatepass")
+        return _from_any(_parse(text, METADATA_KEY), f"metadata {METADATA_KEY}")
     beside = folder / HUGGING_FACE_FILE if folder else None
     if beside and beside.is_file():
         return _from_any(_read(beside), HUGGING_FACE_FILE)
@@ -147,8 +146,13 @@ def _from_option(option: str | os.PathLike[str]) -> Preprocessing:
     if name in PRESETS:
         return replace(PRESETS[name], source=f"preset {name}")
     path = Path(name)
-    if not path.is_file():
-        raise ImageError(f"preprocessing {name!r} is neither a preset nor a file; {nearest(name, PRESETS)}.")
+    try:
+        exists = path.is_file()
+    except OSError:  # a name too long for the system, or a folder that may not be entered
+        exists = False
+    if not exists:
+        shown = reprlib.repr(name)
+        raise ImageError(f"preprocessing {shown} is neither a preset nor a file; {nearest(name[:80], PRESETS)}.")
     return _from_any(_read(path), path.name)
 
 
@@ -176,12 +180,12 @@ def _from_any(values: Mapping[str, Any], source: str) -> Preprocessing:
     """Our own JSON, or a Hugging Face preprocessor_config.json."""
     hugging_face = {"do_normalize", "do_resize", "do_rescale", "image_mean", "image_processor_type"}
     if hugging_face & values.keys():
-        return Preprocessing.from_json(_from_hugging_face(values), source)
+        return Preprocessing.from_json(_from_hugging_face(values, source), source)
     return Preprocessing.from_json(values, source)
 
 
-def _from_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
-    resized, cropped = (_side_lengths(config.get(key)) for key in ("size", "crop_size"))
+def _from_hugging_face(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+    resized, cropped = (_side_lengths(config, key, source) for key in ("size", "crop_size"))
     crops = bool(config.get("do_center_crop", False)) and cropped is not None
     settled: dict[str, Any] = {
         "fit": "crop" if crops or "shortest_edge" in _mapping(config.get("size")) else "stretch",
@@ -202,12 +206,31 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _side_lengths(value: object) -> list[int] | None:
+def _side_lengths(config: Mapping[str, Any], key: str, source: str) -> list[int] | None:
+    """[height, width], or None where the sides are left open or written in a way that only other models use."""
+    value = config.get(key)
     sides = _mapping(value)
     if "height" in sides and "width" in sides:
-        return [sides["height"], sides["width"]]
-    edge = sides.get("shortest_edge", value)
-    return [edge, edge] if isinstance(edge, int) else None
+        found = [sides["height"], sides["width"]]
+    elif isinstance(value, dict):
+        found = [sides["shortest_edge"]] * 2 if "shortest_edge" in sides else None
+    elif isinstance(value, list):
+        found = cast("list[Any]", value)
+    else:
+        found = None if value is None else [value] * 2
+    if found is not None and not _is_size(found):
+        raise ImageError(f"{source}: {key} is {reprlib.repr(config[key])}; expected {_CHECKS['size'][0]}.")
+    return found
+
+
+def _letterbox(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    factor = min(size[0] / picture.width, size[1] / picture.height)
+    # not ImageOps.pad: older Pillows fail where a side rounds to nothing
+    inner = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    grey = LETTERBOX_GREY if picture.mode == "L" else (LETTERBOX_GREY,) * 3
+    whole = Image.new(picture.mode, size, grey)
+    whole.paste(picture.resize(inner, RESAMPLE), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return whole
 
 
 def _centre_box(source: tuple[int, int], target: tuple[int, int], crop: float) -> tuple[float, float, float, float]:
@@ -215,7 +238,8 @@ def _centre_box(source: tuple[int, int], target: tuple[int, int], crop: float) -
     factor = min(source[0] / target[0], source[1] / target[1]) * crop
     width, height = target[0] * factor, target[1] * factor
     left, top = (source[0] - width) / 2, (source[1] - height) / 2
-    return left, top, left + width, top + height
+    # rounding may lay the box a hair outside, which Pillow refuses
+    return max(left, 0), max(top, 0), min(left + width, source[0]), min(top + height, source[1])
 
 
 def _for_channels(numbers: Sequence[float], channels: int) -> np.ndarray:
@@ -226,7 +250,8 @@ def _for_channels(numbers: Sequence[float], channels: int) -> np.ndarray:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # the arithmetic is float32: what it cannot hold would turn the array into infinities; NaN compares false
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
 
 
 def _are_numbers(value: Any) -> bool:
@@ -245,8 +270,8 @@ _CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "fit": ("crop, stretch or letterbox", lambda v: v in ("crop", "stretch", "letterbox")),
     "crop": ("a number above 0, at most 1", lambda v: _is_number(v) and 0 < v <= 1),
     "colour": ("RGB or BGR", lambda v: v in ("RGB", "BGR")),
-    "scale": ("a number above 0", lambda v: _is_number(v) and v > 0),
+    "scale": ("a number above 0", lambda v: _is_number(v) and bool(np.float32(v) > 0)),
     "mean": ("a list of numbers, one a channel", _are_numbers),
-    "std": ("a list of numbers other than 0, one a channel", lambda v: _are_numbers(v) and all(v)),
+    "std": ("a list of numbers other than 0, one a channel", lambda v: _are_numbers(v) and all(map(np.float32, v))),
     "size": (f"[height, width], 1 to {MAX_SIDE}", lambda v: v is None or _is_size(v)),
 }

@@ -1,11 +1,11 @@
 """Activations: where the methods differ (paper, section 2.1: rectification)."""
 
-from onnx_graphsurgeon import Constant, Node, Tensor
+from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
 from zfviz.graph.reach import dims, pointwise
 from zfviz.graph.rules import Signals, rule
-from zfviz.graph.rules.shape import refuse_batch
+from zfviz.graph.rules.shape import constant_of, refuse_batch
 
 
 @rule("Relu", reach=pointwise)
@@ -87,8 +87,7 @@ def _bounds(layer: Node) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _rectifies(layer: Node) -> bool:
-    low = _bounds(layer)[0]
-    return isinstance(low, Constant) and not low.values.any()
+    return _bounds(layer)[0] is not None and not constant_of(layer, 1, "bounds").any()
 
 
 def _mask_below(layer: Node, signal: Tensor, high: Tensor | None, net: Net) -> Tensor:

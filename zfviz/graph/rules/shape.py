@@ -147,7 +147,7 @@ def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where it was taken from; what was taken more than once adds up."""
     indices = constant_of(layer, 1, "indices")
     size = dims(layer.inputs[0])
-    axis = layer.attrs.get("axis", 0) % len(size)
+    axis: int = layer.attrs.get("axis", 0) % len(size)
     refuse_batch(layer, axis, net)
     places: list[int] = (indices.reshape(-1) % size[axis]).tolist()
     flat = [-1, *size[1:axis], len(places), *size[axis + 1 :]] if axis else [len(places), *size[1:]]
@@ -162,10 +162,10 @@ def refuse_batch(layer: Node, axis: int, net: Net) -> None:
 
 
 def constant_of(layer: Node, index: int, what: str) -> np.ndarray:
-    """The constant at an input of the layer; UnsupportedError where it is computed from the image."""
+    """The constant at an input of the layer; UnsupportedError where it is not at hand."""
     tensor = layer.inputs[index]
     if not isinstance(tensor, Constant):
-        raise UnsupportedError(f"its {what} are computed while the model runs")
+        raise UnsupportedError(f"its {what} are computed while the model runs, or lie in a file beside it")
     return np.asarray(tensor.values)
 
 

@@ -1,0 +1,188 @@
+"""Receptive fields: what the paper says of its networks, and what the pixels of a unit's gradient say of others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from nets import Pair, Weights, network, noise
+
+from zfviz.runtime.loading import Model, load
+
+SIZE = (17, 19)
+
+
+def stack(kernels: Sequence[tuple[str, int, int, int]], size: int) -> Model:
+    """Convolutions and max-pools one upon the other, one channel wide."""
+    lines, weights, below = [], {}, "x"
+    for name, kernel, stride, pad in kernels:
+        attributes = (
+            f"kernel_shape = [{kernel}, {kernel}], strides = [{stride}, {stride}], pads = [{', '.join([str(pad)] * 4)}]"
+        )
+        op, more = ("Conv", f", w_{name}") if name.startswith("conv") else ("MaxPool", "")
+        lines.append(f"{name} = {op}<{attributes}>({below}{more})")
+        weights |= {f"w_{name}": (1, 1, kernel, kernel)} if more else {}
+        below = name
+    return load(network(" ".join([*lines, f"y = Relu({below})"]), f"N, 1, {size}, {size}", 13, weights))
+
+
+ALEXNET = [
+    ("conv1", 11, 4, 0),
+    ("pool1", 3, 2, 0),
+    ("conv2", 5, 1, 2),
+    ("pool2", 3, 2, 0),
+    ("conv3", 3, 1, 1),
+    ("conv4", 3, 1, 1),
+    ("conv5", 3, 1, 1),
+]
+ZFNET = [
+    ("conv1", 7, 2, 1),
+    ("pool1", 3, 2, 1),
+    ("conv2", 5, 2, 0),
+    ("pool2", 3, 2, 1),
+    ("conv3", 3, 1, 1),
+    ("conv4", 3, 1, 1),
+    ("conv5", 3, 1, 1),
+]
+PUBLISHED = {
+    # layers, input size, fields and jumps of conv1 to conv5
+    "AlexNet": (ALEXNET, 227, [11, 51, 99, 131, 163], [4, 8, 16, 16, 16]),
+    "ZFNet": (ZFNET, 224, [7, 27, 75, 107, 139], [2, 8, 16, 16, 16]),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_fields_are_those_of_the_paper(name: str) -> None:
+    kernels, size, fields, jumps = PUBLISHED[name]
+    layers = [stack(kernels, size).layer(f"conv{i}") for i in range(1, 6)]
+    assert [layer.receptive_field for layer in layers] == [(field, field) for field in fields]
+    assert [layer.jump for layer in layers] == [(jump, jump) for jump in jumps]
+
+
+CONV: Weights = {"w": (4, 3, 3, 3)}
+GRIDS: dict[str, tuple[str, Weights]] = {
+    "one layer": ("y = Conv(x, w)", CONV),
+    "stride": ("y = Conv<strides = [2, 3]>(x, w)", CONV),
+    "pads": ("y = Conv<pads = [2, 0, 1, 1]>(x, w)", CONV),
+    "dilations": ("y = Conv<dilations = [3, 2], pads = [1, 1, 1, 1]>(x, w)", CONV),
+    "SAME_UPPER": ('y = Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w)', {"w": (4, 3, 4, 2)}),
+    "all of it, twice": (
+        "c = Conv<strides = [2, 1], pads = [1, 2, 0, 1], dilations = [1, 2]>(x, w) "
+        "y = Conv<strides = [1, 2], pads = [0, 1, 2, 0], dilations = [2, 1]>(c, v)",
+        CONV | {"v": (2, 4, 2, 3)},
+    ),
+    "average pool": (
+        "c = Conv(x, w) y = AveragePool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 0, 1]>(c)",
+        CONV,
+    ),
+    "ceil": ("y = AveragePool<kernel_shape = [3, 3], strides = [3, 2], ceil_mode = 1>(x)", {}),
+    "sum of branches": (
+        "a = Conv<pads = [1, 1, 1, 1]>(x, w) b = Conv<pads = [0, 2, 0, 2]>(x, v) y = Add(a, b)",
+        CONV | {"v": (4, 3, 1, 5)},
+    ),
+    "branches side by side": (
+        "a = Conv(x, u) b = Conv<pads = [1, 1, 1, 1]>(x, w) j = Concat<axis = 1>(a, b) y = Conv(j, v)",
+        CONV | {"u": (2, 3, 1, 1), "v": (2, 6, 1, 1)},
+    ),
+    "channels shuffled": (
+        "c = Conv(x, w) a = Reshape(c, split) b = Transpose<perm = [0, 2, 1, 3, 4]>(a) d = Reshape(b, join) "
+        "y = Conv<group = 2>(d, v)",
+        CONV | {"split": [0, 2, 2, 15, 17], "join": [0, 4, 15, 17], "v": (4, 2, 3, 3)},
+    ),
+    "turned": ("t = Transpose<perm = [0, 3, 1, 2]>(x) y = Relu(t)", {}),
+    "turned and turned back": (
+        "c = Conv<strides = [2, 1]>(x, w) t = Transpose<perm = [0, 2, 3, 1]>(c) s = Add(t, b) "
+        "y = Transpose<perm = [0, 3, 1, 2]>(s)",
+        CONV | {"b": (4,)},
+    ),
+    "cut and padded": (
+        "c = Conv(x, w) s = Slice(c, from, to, axes, steps) y = Pad(s, pads)",
+        CONV | {"from": [1, 4], "to": [14, 17], "axes": [2, 3], "steps": [2, 1], "pads": [0, 0, 1, 0, 0, 0, 0, 2]},
+    ),
+    "scaled and activated": (
+        "c = Conv(x, w) n = BatchNormalization(c, b, b, b, a) m = Mul(n, n) y = Sigmoid(m)",
+        CONV | {"a": np.float32([1, 2, 1, 2]), "b": np.float32([1, 2, 3, 4])},
+    ),
+    "a gate sees all": (
+        "c = Conv(x, w) g = GlobalAveragePool(c) s = Sigmoid(g) y = Mul(c, s)",
+        CONV,
+    ),
+    "a dense layer sees all": ("c = Conv(x, w) f = Flatten(c) y = MatMul(f, v)", CONV | {"v": (4 * 15 * 17, 5)}),
+}
+# at their edges a box holds places that a hole of the kernel or the padding between layers leaves out
+LOOSE_AT_EDGES = {"dilations", "all of it, twice"}
+NHWC = {
+    "channels last": ("t = Transpose<perm = [0, 3, 1, 2]>(x) y = Conv<strides = [2, 1]>(t, w)", CONV),
+    "channels last to the end": (
+        "t = Transpose<perm = [0, 3, 1, 2]>(x) c = Conv<pads = [2, 0, 0, 1]>(t, w) "
+        "y = Transpose<perm = [0, 2, 3, 1]>(c)",
+        CONV,
+    ),
+}
+
+
+def extent(row: np.ndarray) -> tuple[int, int]:
+    """The first and the last but one place of a row of truths."""
+    (places,) = np.nonzero(row)
+    return (int(places[0]), int(places[-1]) + 1) if places.size else (0, 0)
+
+
+def clipped(box: tuple[int, int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of the part of a box that lies in the image."""
+    top, left, bottom, right = box
+    return (max(top, 0), min(bottom, SIZE[0])), (max(left, 0), min(right, SIZE[1]))
+
+
+def seen_by_units(pair: Pair) -> tuple[list[tuple[int, int] | tuple[None, None]], np.ndarray]:
+    """Every place of the map of `y`, and which pixels [place, H, W] the first channel's unit there depends on."""
+    layer, image = pair.model.layer("y"), pair.model.image
+    grid = layer.shape[1:]
+    places = list(np.ndindex(grid)) if grid else [(None, None)]
+    maps = np.zeros((len(places), *layer.shape), np.float32)
+    for one, place in zip(maps, places, strict=True):
+        one[(0, *place) if grid else 0] = 1
+    pixels = pair.back(layer.as_stored(maps)).transpose(image.axes)
+    return places, np.abs(pixels).sum(axis=1) > 0
+
+
+@pytest.mark.parametrize("name", [*GRIDS, *NHWC])
+def test_a_units_pixels_fill_its_box(name: str) -> None:
+    last = name in NHWC
+    body, weights = NHWC[name] if last else GRIDS[name]
+    shape = (1, *SIZE, 3) if last else (1, 3, *SIZE)
+    pair = Pair.of(network(body, ", ".join(map(str, shape)), 13, weights), noise(*shape), "y")
+    layer = pair.model.layer("y")
+    assert layer.followed
+    places, seen = seen_by_units(pair)
+    middle = tuple(size // 2 for size in layer.shape[1:])
+    for (y, x), pixels in zip(places, seen, strict=True):
+        if not pixels.any():
+            continue  # only padding feeds it
+        box = clipped(layer.box(y, x, SIZE))
+        found = extent(pixels.any(axis=1)), extent(pixels.any(axis=0))
+        if name not in LOOSE_AT_EDGES or (y, x) == middle:
+            assert found == box
+        for (begin, end), (least, most) in zip(found, box, strict=True):
+            assert least <= begin < end <= most
+
+
+def test_a_box_may_stick_out() -> None:
+    pair = Pair.of(network("y = Conv<pads = [2, 0, 1, 1]>(x, w)", "N, 3, 17, 19", 13, CONV), noise(1, 3, *SIZE), "y")
+    assert pair.model.layer("y").box(0, 0, SIZE) == (-2, 0, 1, 3)
+
+
+def test_a_max_pool_stays_inside_its_box() -> None:
+    body = "c = Conv(x, w) y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 0, 0]>(c)"
+    pair = Pair.of(network(body, "N, 3, 17, 19", 13, CONV), noise(1, 3, *SIZE), "y")
+    layer = pair.model.layer("y")
+    for (y, x), pixels in zip(*seen_by_units(pair), strict=True):
+        (top, bottom), (left, right) = clipped(layer.box(y, x, SIZE))
+        outside = pixels.copy()
+        outside[top:bottom, left:right] = False
+        assert pixels.any()
+        assert not outside.any()
+
+
+def test_a_layer_that_sees_all_says_so() -> None:
+    model = load(network(GRIDS["a gate sees all"][0], "N, 3, 17, 19", 13, CONV))
+    assert model.layer("y").receptive_field == SIZE
+    assert model.layer("c").receptive_field == (3, 3)
