@@ -1,6 +1,7 @@
 """Where class names come from, in which order, and what of a hostile file is kept."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,13 @@ def test_too_large_a_text_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(exactly)
     assert find_labels({}, tmp_path, "net") == {0: "cat"}
     assert find_labels({"names": exactly}, None, None) == {0: "cat"}
+
+
+def test_wordnet_ids_are_left_out_of_synset_names(tmp_path: Path) -> None:
+    (tmp_path / "synset.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish\n")
+    assert find_labels({}, tmp_path, "m") == {0: "tench, Tinca tinca", 1: "goldfish"}
+
+
+def test_a_pipe_named_like_labels_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.txt")
+    assert find_labels({}, tmp_path, "m") == {}

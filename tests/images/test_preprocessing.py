@@ -537,3 +537,21 @@ def test_descriptions_of_the_presets() -> None:
 
 def test_description_of_other_numbers() -> None:
     assert Preprocessing(scale=2, std=(4,)).describe() == "RGB, centre crop of 87.5 %, (x/0.5) / [4]"
+
+
+@pytest.mark.parametrize("key", ["rescale_offset", "include_top"])
+def test_hugging_face_keys_that_change_the_numbers_are_refused_not_ignored(key: str) -> None:
+    with pytest.raises(ImageError, match=key):
+        find_preprocessing({"do_normalize": True, "size": 224, key: True}, {}, None)
+
+
+def test_hugging_face_channel_flip_is_bgr() -> None:
+    assert find_preprocessing({"do_normalize": False, "do_flip_channel_order": True}, {}, None).colour == "BGR"
+
+
+def test_convnext_crops_small_sizes_only() -> None:
+    small, large = (
+        find_preprocessing({"do_normalize": True, "crop_pct": 0.875, "size": {"shortest_edge": s}}, {}, None)
+        for s in (224, 384)
+    )
+    assert (small.crop, large.crop) == (0.875, 1.0)

@@ -229,3 +229,26 @@ def test_model_may_be_path_bytes_or_proto(tiny, tiny_path) -> None:
     for model in (tiny_path, str(tiny_path), tiny_path.read_bytes(), zfviz.load(tiny_path)):
         assert np.array_equal(zfviz.project(model, image, top=1).pixels, expected)
     assert isinstance(zfviz.expose(tiny_path), onnx.ModelProto)
+
+
+def test_a_batch_folded_into_another_axis_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Reshape", ["image", "apart"], ["r"], "fold"),
+        helper.make_node("Conv", ["r", "w"], ["c"], "conv"),
+        helper.make_node("Relu", ["c"], ["d"], "relu"),
+        helper.make_node("Reshape", ["d", "together"], ["y"], "unfold"),
+    ]
+    weights = [
+        numpy_helper.from_array(np.array([-1, 1, 8, 9]), "apart"),
+        numpy_helper.from_array(np.array([-1, 6, 6, 7]), "together"),
+        numpy_helper.from_array(rng.standard_normal((2, 1, 3, 3), dtype=np.float32), "w"),
+    ]
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["N", 3, 8, 9])
+    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 6, 6, 7])
+    graph = helper.make_graph(nodes, "folded", [image], [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    picture = rng.standard_normal((1, 3, 8, 9), dtype=np.float32)
+    for layer in ("relu", "unfold"):
+        with pytest.raises(UnsupportedError, match="folds its batch"):
+            zfviz.project(model, picture, layer=layer, method="gradient")

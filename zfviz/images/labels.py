@@ -10,6 +10,8 @@ from typing import Any, cast
 MAX_BYTES = 4_000_000
 MAX_LABELS = 100_000
 MAX_LENGTH = 80
+SYNSET = re.compile(r"^n\d{8}\s+")
+"""The WordNet id that stands before each name in ImageNet's own list."""
 CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]+"
 )
@@ -34,7 +36,7 @@ def find_labels(metadata: Mapping[str, str], folder: Path | None, stem: str | No
         value = _literal(text)
         if value is None and not name.endswith(".json"):
             # not splitlines: it breaks at more characters than a new line, which would shift the classes that follow
-            value = text.split("\n")
+            value = [SYNSET.sub("", line) for line in text.split("\n")]
         if labels := _settle(value):
             return labels
     for name in ("preprocessor_config.json", "config.json"):
@@ -45,6 +47,8 @@ def find_labels(metadata: Mapping[str, str], folder: Path | None, stem: str | No
 
 
 def _read(path: Path) -> str:
+    if not path.is_file():  # a pipe of that name would be waited for
+        return ""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

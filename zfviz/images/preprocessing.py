@@ -185,6 +185,12 @@ def _from_any(values: Mapping[str, Any], source: str) -> Preprocessing:
 
 
 def _from_hugging_face(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+    for key in ("rescale_offset", "include_top"):
+        if config.get(key):
+            raise ImageError(
+                f"{source}: {key} is set, which is not understood; expected plain scale, mean and std. "
+                "State the preprocessing in our own keys (README)."
+            )
     resized, cropped = (_side_lengths(config, key, source) for key in ("size", "crop_size"))
     crops = bool(config.get("do_center_crop", False)) and cropped is not None
     settled: dict[str, Any] = {
@@ -195,7 +201,10 @@ def _from_hugging_face(config: Mapping[str, Any], source: str) -> dict[str, Any]
     }
     if crops and cropped and resized:
         settled["crop"] = min(1.0, min(cropped) / min(resized))
-    if config.get("crop_pct"):
+    if config.get("do_flip_channel_order"):
+        settled["colour"] = "BGR"
+    # ConvNeXt's processor crops small sizes only
+    if config.get("crop_pct") and (resized is None or min(resized) < 384):
         settled["fit"], settled["crop"] = "crop", config["crop_pct"]
     if config.get("do_normalize", True):
         settled |= {"mean": config.get("image_mean", [0.0]), "std": config.get("image_std", [1.0])}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from zfviz.errors import ModelError
+from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.companion import PIXELS, SIGNAL
 from zfviz.graph.image_input import ImageInput
 from zfviz.runtime.session import Session
@@ -18,17 +18,18 @@ def run_forward(
 ) -> dict[str, np.ndarray]:
     """The named outputs for a batch of images [N, ...] in the model's layout, N rows each.
 
-    A model of fixed batch gets its images in portions, the last one filled up.
+    A model of fixed batch gets its images in portions, the last one filled up. Raises ModelError for values that are
+    not finite, UnsupportedError for an output whose rows are not the images.
     """
     if image.batch is None:
-        return _checked(session.run({image.name: batch}, outputs))
+        return _checked(session.run({image.name: batch}, outputs), len(batch))
     portions: list[dict[str, np.ndarray]] = []
     for start in range(0, len(batch), image.batch):
         rows = batch[start : start + image.batch]
         filled = np.concatenate([rows, np.repeat(rows[-1:], image.batch - len(rows), axis=0)])
-        values = session.run({image.name: filled}, outputs)
+        values = _checked(session.run({image.name: filled}, outputs), len(filled))
         portions.append({name: value[: len(rows)] for name, value in values.items()})
-    return _checked({name: np.concatenate([p[name] for p in portions]) for name in outputs})
+    return {name: np.concatenate([p[name] for p in portions]) for name in outputs}
 
 
 def run_companion(
@@ -47,8 +48,13 @@ def run_companion(
         yield from session.run({**feeds, SIGNAL: signal}, [PIXELS])[PIXELS]
 
 
-def _checked(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked(values: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
     for name, value in values.items():
+        if value.ndim == 0 or len(value) != rows:
+            raise UnsupportedError(
+                f"{name!r} has shape {list(value.shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
+                "The model folds its batch into another axis; choose a layer below that."
+            )
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             bad = int(np.size(value) - np.isfinite(value).sum())
             raise ModelError(
