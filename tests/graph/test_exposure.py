@@ -1,9 +1,11 @@
 """The forward graph is the user's model and nothing less; the companion takes what it gives, name for name."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from corpus import light_model, photo
 from nets import Pair, distance, network, noise
@@ -162,3 +164,14 @@ def test_open_sizes_stay_open() -> None:
         values = session.run({"x": noise(*shape)}, ["c", "y/switches"])
         assert values["c"].shape == (shape[0], 2, shape[2] - 2, shape[3] - 2)
     assert [d.dim_value for d in forward.graph.output[1].type.tensor_type.shape.dim] == [0, 2, 0, 0]
+
+
+def test_onnxruntime_does_not_merge_the_two_pools(tmp_path: Path) -> None:
+    """Merged, the user's own pool would give indices, in another layout and with other last bits."""
+    forward = exposed("slashed")[1]
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(forward.SerializeToString(), options, ["CPUExecutionProvider"])
+    ops = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert ops.count("MaxPool") == 2
