@@ -77,6 +77,8 @@ def project(
             projector = prepare(load(model, input_shape, preprocess), layers or None, **options)
             for projections in projector.each(images, verify):
                 said |= dict.fromkeys((*projections.warnings(), f"ran on {projections.device}"))
+                if worst := projections.residual:
+                    said[f"verified: at most {worst.value:.1e} off, at {worst.layer!r} ({worst.op})"] = None
                 paths += projections.save(out, save)
                 records += [projections.record(i) for i in range(len(projections.batch.names))]
                 advance(len(projections.batch.names))

@@ -46,7 +46,7 @@ def project(
     """The projections of units to pixels, in the order of images, then layers, then units.
 
     `image` is a path, a PIL image, a list of those, or a float array in the model's own layout. `layer` is one layer
-    or several; None takes the last rectified map of each resolution, five at least. `units` are (channel, y, x), or
+    or several; None takes the last rectified map of each resolution, filled up to five. `units` are (channel, y, x), or
     (channel,) for the channel's strongest place; None takes the `top` strongest channels. `classes` adds the logits of
     classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
     1. `verify` checks each layer on the way down by finite differences.

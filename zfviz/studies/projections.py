@@ -66,6 +66,7 @@ class Projections:
             "inexact": list(self.inexact),
             "device": self.device,
             "preprocessing": self.model.preprocessing.to_json() if self.batch.preprocessed else None,
+            "resampling": "bicubic, box centred without rounding" if self.batch.preprocessed else None,
             "preprocessing_source": self.model.preprocessing.source if self.batch.preprocessed else "array",
             "warnings": self.warnings(),
             "verification": self.residual
