@@ -84,10 +84,12 @@ def class_layer(model: Model) -> Layer | None:
     scores = tensor
     for node in _chain_below(tensor):
         scores = node.inputs[0] if node.op in ("Softmax", "LogSoftmax") else scores
-    while scores.name not in by_tensor:
-        scores = scores.inputs[0].inputs[0]
-    layer = by_tensor[scores.name]
-    return layer if not layer.has_map and layer.shape[0] > 1 else None
+    # below the softmax the canonical form may have nodes of its own
+    for node in _chain_below(scores):
+        if scores.name not in by_tensor:
+            scores = node.inputs[0]
+    layer = by_tensor.get(scores.name)
+    return layer if layer and not layer.has_map and layer.shape[0] > 1 else None
 
 
 def _chain_below(tensor: gs.Tensor) -> list[gs.Node]:
