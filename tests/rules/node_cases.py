@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.canonical import OPSET, canonicalize, relabel
+from zfviz.graph.canonical import OPSET, Canonical, canonicalize, relabel
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.net import Unpool
@@ -90,6 +90,13 @@ def _is_float(array: np.ndarray | None) -> bool:
     return array is not None and array.dtype == np.float32 and array.ndim > 0 and array.size > 0
 
 
+def canonical_of(case: NodeCase) -> Canonical:
+    """The canonical form of a case's model."""
+    shape = list(case.value.shape)
+    image = helper.make_tensor_value_info(case.input, TensorProto.FLOAT, shape)
+    return canonicalize(case.proto, image, evaluator(case.input, shape, None))
+
+
 @dataclass(frozen=True)
 class Alone:
     """One case ready to run backwards: its companion, and the forward values that it takes."""
@@ -101,9 +108,7 @@ class Alone:
 
     @classmethod
     def of(cls, case: NodeCase, method: Method, unpool: Unpool = "scatter") -> "Alone":
-        shape = list(case.value.shape)
-        image = helper.make_tensor_value_info(case.input, TensorProto.FLOAT, shape)
-        canonical = canonicalize(case.proto, image, evaluator(case.input, shape, None))
+        canonical = canonical_of(case)
         companion = build_companion(canonical, case.output, method, unpool)
         exposed = [case.output, *(name for name in companion.values if name not in companion.switches)]
         forward = open_session(expose(canonical, exposed, companion.switches), device="cpu")

@@ -1,6 +1,6 @@
 """Node cases of our own: older spellings, and corners that the wheel leaves out; x is always a batch of one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 
@@ -14,8 +14,51 @@ Bound = tuple[int, ...] | list[int] | np.ndarray
 PADDED = "kernel_shape = [3, 3], strides = [3, 3], pads = [1, 1, 1, 1]"
 POOL = "kernel_shape = [3, 3], strides = [2, 2]"
 
+UP = np.float32([1, 1, 2, 1.5])
+DOWN = np.float32([1, 1, 0.6, 0.5])
+
+
+def _resizes() -> Iterator["Row"]:
+    """Every mode with every way to place coordinates, up and down; and the older spellings."""
+    for mode in ("nearest", "linear", "cubic"):
+        for place in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"):
+            for name, scales in (("up", UP), ("down", DOWN)):
+                body = f'y = Resize<mode = "{mode}", coordinate_transformation_mode = "{place}">(x, , scales)'
+                yield (f"Resize {mode} {place} {name}", 19, (1, 2, 6, 7), body, {"scales": scales})
+    for rounding in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
+        body = f'y = Resize<nearest_mode = "{rounding}">(x, , , sizes)'
+        yield (f"Resize {rounding}", 13, (1, 2, 6, 7), body, {"sizes": [1, 2, 9, 4]})
+    for policy in ("not_larger", "not_smaller"):
+        body = f'y = Resize<mode = "linear", axes = [2, 3], keep_aspect_ratio_policy = "{policy}">(x, , , sizes)'
+        yield (f"Resize {policy}", 18, (1, 2, 6, 6), body, {"sizes": [9, 9]})
+    for mode in ("linear", "cubic"):
+        body = f'y = Resize<mode = "{mode}", antialias = 1>(x, , scales)'
+        yield (f"Resize {mode} antialias", 18, (1, 2, 8, 9), body, {"scales": DOWN})
+    body = 'y = Resize<mode = "cubic", cubic_coeff_a = -0.5, exclude_outside = 1>(x, , scales)'
+    yield ("Resize cubic inside", 13, (1, 2, 6, 7), body, {"scales": UP})
+    body = 'y = Resize<mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize">(x, roi, , sizes)'
+    roi = np.float32([0, 0, 0.1, 0.2, 1, 1, 0.8, 1.1])
+    yield ("Resize cut out", 13, (1, 2, 6, 7), body, {"roi": roi, "sizes": [1, 2, 4, 5]})
+    body = 'y = Resize<mode = "linear", coordinate_transformation_mode = "align_corners">(x, , , sizes)'
+    yield ("Resize volume", 13, (1, 2, 3, 4, 5), body, {"sizes": [1, 2, 5, 6, 8]})
+    body = 'y = Resize<mode = "linear">(x, , scales)'
+    yield ("Resize columns last", 13, (1, 6, 7, 2), body, {"scales": np.float32([1, 2, 2, 1])})
+    yield ("Resize 10", 10, (1, 2, 4, 5), 'y = Resize<mode = "linear">(x, scales)', {"scales": UP})
+    yield ("Resize of Upsample 9", 9, (1, 2, 4, 5), "y = Upsample(x, scales)", {"scales": UP})
+    yield (
+        "Resize of Upsample 7",
+        7,
+        (1, 2, 4, 5),
+        'y = Upsample<mode = "linear", scales = [1.0, 1.0, 2.0, 2.0]>(x)',
+        {},
+    )
+
+
+Row = tuple[str, int, tuple[int, ...], str, dict[str, Bound]]
+RESIZES: tuple[Row, ...] = tuple(_resizes())
+
 # name (its first word is the op that is tested), opset, shape of x, nodes that make y from x, what else they read
-TABLE: tuple[tuple[str, int, tuple[int, ...], str, dict[str, Bound]], ...] = (
+TABLE: tuple[Row, ...] = (
     ("Conv 1d", 11, (1, 3, 9), "y = Conv<strides = [2]>(x, w)", {"w": (4, 3, 3)}),
     ("Conv 3d", 13, (1, 2, 5, 4, 6), "y = Conv<pads = [1, 0, 1, 0, 1, 0]>(x, w)", {"w": (3, 2, 2, 3, 3)}),
     ("Conv bias", 7, (1, 3, 6, 5), "y = Conv(x, w, b)", {"w": (4, 3, 3, 2), "b": (4,)}),
@@ -241,6 +284,192 @@ TABLE: tuple[tuple[str, int, tuple[int, ...], str, dict[str, Bound]], ...] = (
     ("Gather once", 11, (1, 4, 3), "y = Gather<axis = 1>(x, places)", {"places": [2, 0, 3, 1]}),
     ("Gather again", 11, (1, 4, 3), "y = Gather<axis = -2>(x, places)", {"places": np.array([[2, -1], [2, 0]])}),
     ("Gather one", 11, (1, 4, 3), "y = Gather<axis = 1>(x, place)", {"place": np.array(2)}),
+    ("PRelu channels", 9, (1, 3, 4, 4), "y = PRelu(x, w)", {"w": (3, 1, 1)}),
+    ("PRelu one slope", 16, (1, 3, 4), "y = PRelu(x, w)", {"w": (1,)}),
+    ("Elu 7", 7, (1, 3, 4, 4), "y = Elu<alpha = 0.7>(x)", {}),
+    ("Selu as it was", 7, (1, 3, 4, 4), "y = Selu(x)", {}),
+    ("Selu own numbers", 13, (1, 3, 4, 4), "y = Selu<alpha = 0.7, gamma = 2.0>(x)", {}),
+    ("Celu 12", 12, (1, 3, 4, 4), "y = Celu<alpha = 0.7>(x)", {}),
+    ("ThresholdedRelu 10", 10, (1, 3, 4, 4), "y = ThresholdedRelu<alpha = 0.3>(x)", {}),
+    ("Softplus 7", 7, (1, 3, 4, 4), "y = Softplus(x)", {}),
+    ("Softsign 7", 7, (1, 3, 4, 4), "e = Exp(x) y = Softsign(e)", {}),
+    ("Mish 18", 18, (1, 3, 4, 4), "y = Mish(x)", {}),
+    ("Gelu erf", 20, (1, 3, 4, 4), "y = Gelu(x)", {}),
+    ("Gelu tanh", 20, (1, 3, 4, 4), 'y = Gelu<approximate = "tanh">(x)', {}),
+    ("HardSwish 14", 14, (1, 3, 4, 4), "z = Mul(x, w) y = HardSwish(z)", {"w": np.float32(3)}),
+    ("LogSoftmax rows before 13", 11, (1, 3, 2), "y = LogSoftmax<axis = 1>(x)", {}),
+    ("LogSoftmax channels", 13, (1, 3, 2, 4), "y = LogSoftmax<axis = 1>(x)", {}),
+    ("Sin 7", 7, (1, 3, 4), "y = Sin(x)", {}),
+    ("Cos 7", 7, (1, 3, 4), "y = Cos(x)", {}),
+    ("Pow square", 7, (1, 3, 4), "y = Pow(x, w)", {"w": np.float32(2)}),
+    ("Pow repeats", 12, (1, 3, 1), "e = Exp(x) y = Pow(e, w)", {"w": (3, 4)}),
+    ("Pow whole exponent", 15, (1, 3, 4), "y = Pow(x, w)", {"w": np.array(3)}),
+    ("Cast there and back", 9, (1, 3, 4), "d = Cast<to = 11>(x) y = Cast<to = 1>(d)", {}),
+    ("CastLike", 15, (1, 3, 4), "y = CastLike(x, w)", {"w": (1,)}),
+    ("Mean of three", 8, (1, 3, 4), "y = Mean(x, w, x)", {"w": (3, 1)}),
+    ("Max of three", 8, (1, 3, 4), "n = Neg(x) y = Max(x, w, n)", {"w": (3, 1)}),
+    ("Min below", 13, (1, 3, 4), "y = Min(w, x)", {"w": np.float32(0.3)}),
+    (
+        "Where both ways",
+        9,
+        (1, 3, 4),
+        "c = Less(x, w) n = Mul(x, w) y = Where(c, x, n)",
+        {"w": (3, 1)},
+    ),
+    ("Where of a constant", 16, (1, 3, 1), "y = Where(c, x, w)", {"w": (3, 4), "c": np.eye(3, 4, dtype=bool)}),
+    ("ReduceSum attribute", 11, (1, 3, 4, 5), "y = ReduceSum<axes = [2, -1], keepdims = 0>(x)", {}),
+    ("ReduceSum input", 13, (1, 3, 4, 5), "y = ReduceSum(x, axes)", {"axes": [1]}),
+    ("ReduceSum nothing", 13, (1, 3, 4), "y = ReduceSum<noop_with_empty_axes = 1>(x)", {}),
+    ("ReduceMean all", 18, (1, 3, 4), "y = ReduceMean(x)", {}),
+    ("ReduceMean map", 11, (1, 3, 4, 5), "y = ReduceMean<axes = [2, 3]>(x)", {}),
+    ("ReduceMax", 11, (1, 3, 4, 5), "y = ReduceMax<axes = [1], keepdims = 0>(x)", {}),
+    ("ReduceMin", 18, (1, 3, 4, 5), "y = ReduceMin(x, axes)", {"axes": [3]}),
+    ("ReduceL1", 11, (1, 3, 4, 5), "y = ReduceL1<axes = [2, 3]>(x)", {}),
+    ("ReduceL2", 11, (1, 3, 4, 5), "y = ReduceL2<axes = [1]>(x)", {}),
+    ("ReduceSumSquare", 11, (1, 3, 4, 5), "y = ReduceSumSquare<axes = [1]>(x)", {}),
+    ("ReduceLogSum", 11, (1, 3, 4), "e = Exp(x) y = ReduceLogSum<axes = [1]>(e)", {}),
+    ("ReduceLogSumExp", 11, (1, 3, 4), "y = ReduceLogSumExp<axes = [-1], keepdims = 0>(x)", {}),
+    ("ConvTranspose", 7, (1, 4, 5, 5), "y = ConvTranspose(x, w, b)", {"w": (4, 3, 3, 2), "b": (3,)}),
+    ("ConvTranspose 1d", 11, (1, 4, 5), "y = ConvTranspose<strides = [2]>(x, w)", {"w": (4, 3, 3)}),
+    ("ConvTranspose 3d", 11, (1, 2, 3, 4, 3), "y = ConvTranspose<strides = [1, 2, 1]>(x, w)", {"w": (2, 3, 2, 2, 2)}),
+    (
+        "ConvTranspose groups",
+        11,
+        (1, 4, 5, 5),
+        "y = ConvTranspose<group = 2, strides = [3, 2], output_padding = [1, 1]>(x, w)",
+        {"w": (4, 3, 3, 3)},
+    ),
+    (
+        "ConvTranspose pads differ",
+        11,
+        (1, 4, 5, 5),
+        "y = ConvTranspose<strides = [2, 2], pads = [0, 1, 2, 1], dilations = [2, 1]>(x, w)",
+        {"w": (4, 3, 3, 3)},
+    ),
+    (
+        "ConvTranspose SAME_UPPER",
+        11,
+        (1, 4, 5, 5),
+        'y = ConvTranspose<strides = [2, 2], auto_pad = "SAME_UPPER">(x, w)',
+        {"w": (4, 3, 3, 3)},
+    ),
+    (
+        "ConvTranspose SAME_LOWER",
+        11,
+        (1, 4, 5, 5),
+        'y = ConvTranspose<strides = [2, 2], auto_pad = "SAME_LOWER">(x, w)',
+        {"w": (4, 3, 3, 3)},
+    ),
+    (
+        "ConvTranspose shape given",
+        11,
+        (1, 4, 5, 5),
+        "y = ConvTranspose<strides = [2, 2], output_shape = [10, 10]>(x, w)",
+        {"w": (4, 3, 3, 3)},
+    ),
+    ("LpPool 1", 11, (1, 2, 7, 8), f"y = LpPool<{POOL}, p = 1>(x)", {}),
+    ("LpPool 2", 18, (1, 2, 7, 8), f"y = LpPool<{POOL}, pads = [1, 1, 1, 1]>(x)", {}),
+    ("LpPool 3 ceil", 22, (1, 2, 8, 7), f"y = LpPool<{POOL}, ceil_mode = 1, p = 3>(x)", {}),
+    ("GlobalLpPool 2", 7, (1, 2, 4, 5), "y = GlobalLpPool(x)", {}),
+    ("GlobalLpPool 3", 7, (1, 2, 4, 5), "y = GlobalLpPool<p = 3>(x)", {}),
+    (
+        "MaxUnpool",
+        11,
+        (1, 2, 6, 6),
+        "m, i = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x) s = Mul(m, w) "
+        "y = MaxUnpool<kernel_shape = [2, 2], strides = [2, 2]>(s, i)",
+        {"w": (2, 1, 1)},
+    ),
+    ("InstanceNormalization", 7, (1, 3, 4, 5), "y = InstanceNormalization(x, a, b)", {"a": (3,), "b": (3,)}),
+    (
+        "GroupNormalization 21",
+        21,
+        (1, 6, 4, 5),
+        "y = GroupNormalization<num_groups = 3>(x, a, b)",
+        {"a": (6,), "b": (6,)},
+    ),
+    ("LayerNormalization last", 17, (1, 3, 5), "y = LayerNormalization(x, a)", {"a": (5,)}),
+    ("LayerNormalization two", 17, (1, 3, 4, 5), "y = LayerNormalization<axis = 2>(x, a, b)", {"a": (4, 5), "b": (5,)}),
+    (
+        "ReduceMean of SimplifiedLayerNormalization",
+        17,
+        (1, 3, 5),
+        "y = SimplifiedLayerNormalization<axis = -1>(x, a)",
+        {"a": (5,)},
+    ),
+    (
+        "LayerNormalization before 17",
+        13,
+        (1, 3, 5),
+        "y = LayerNormalization<axis = -1>(x, a, b)",
+        {"a": (5,), "b": (5,)},
+    ),
+    ("MeanVarianceNormalization", 13, (2, 3, 4, 5), "y = MeanVarianceNormalization(x)", {}),
+    ("MeanVarianceNormalization map", 13, (1, 3, 4, 5), "y = MeanVarianceNormalization<axes = [2, 3]>(x)", {}),
+    ("LpNormalization 1", 7, (1, 3, 4), "y = LpNormalization<axis = 1, p = 1>(x)", {}),
+    ("LpNormalization 2", 22, (1, 3, 4), "y = LpNormalization(x)", {}),
+    ("Einsum product", 12, (1, 3, 4), 'y = Einsum<equation = "bij,jk->bik">(x, w)', {"w": (4, 5)}),
+    ("Einsum with itself", 12, (1, 3, 4), 'y = Einsum<equation = "...ij,...kj->...ik">(x, x)', {}),
+    ("Einsum implicit", 12, (1, 3, 4), 'y = Einsum<equation = "aij,jk">(x, w)', {"w": (4, 5)}),
+    ("Einsum sums alone", 12, (1, 3, 4), 'y = Einsum<equation = "bij,k->bk">(x, w)', {"w": (5,)}),
+    (
+        "GatherElements",
+        11,
+        (1, 3, 4),
+        "y = GatherElements<axis = 2>(x, places)",
+        {"places": np.array([[[0, 0, 3]] * 3])},
+    ),
+    ("GatherND", 11, (1, 3, 4), "y = GatherND(x, places)", {"places": np.array([[0, 2], [0, 1], [0, 2]])}),
+    (
+        "GatherND rows",
+        12,
+        (1, 3, 4),
+        "y = GatherND<batch_dims = 1>(x, places)",
+        {"places": np.array([[[2, 1], [0, 3]]])},
+    ),
+    (
+        "ScatterElements",
+        11,
+        (1, 3, 4),
+        "y = ScatterElements<axis = 1>(x, i, w)",
+        {"i": np.array([[[1, 0]]]), "w": (1, 1, 2)},
+    ),
+    (
+        "ScatterElements of it",
+        18,
+        (1, 1, 2),
+        "y = ScatterElements<axis = 1>(w, i, x)",
+        {"i": np.array([[[1, 0]]]), "w": (1, 3, 4)},
+    ),
+    ("ScatterND", 11, (1, 3, 4), "y = ScatterND(x, i, w)", {"i": np.array([[0, 1], [0, 2]]), "w": (2, 4)}),
+    ("ScatterND of it", 18, (2, 4), "y = ScatterND(w, i, x)", {"i": np.array([[0, 1], [0, 2]]), "w": (1, 3, 4)}),
+    ("TopK values", 11, (1, 3, 5), "y, i = TopK<axis = 2>(x, k)", {"k": [2]}),
+    ("TopK before 10", 9, (1, 3, 5), "y, i = TopK<axis = 1, k = 2>(x)", {}),
+    ("Expand", 8, (1, 3, 1), "y = Expand(x, shape)", {"shape": [2, 1, 3, 4]}),
+    ("Tile", 9, (1, 3, 2), "y = Tile(x, repeats)", {"repeats": [1, 2, 3]}),
+    ("Tile rows", 13, (1, 3, 2), "y = Tile(x, repeats)", {"repeats": [2, 1, 1]}),
+    ("SpaceToDepth", 7, (1, 3, 4, 6), "y = SpaceToDepth<blocksize = 2>(x)", {}),
+    ("DepthToSpace DCR", 7, (1, 8, 2, 3), "y = DepthToSpace<blocksize = 2>(x)", {}),
+    ("DepthToSpace CRD", 11, (1, 8, 2, 3), 'y = DepthToSpace<blocksize = 2, mode = "CRD">(x)', {}),
+    ("CumSum", 11, (1, 3, 4), "y = CumSum<exclusive = 1>(x, axis)", {"axis": np.array(1)}),
+    ("CumSum reverse", 14, (1, 3, 4), "y = CumSum<reverse = 1>(x, axis)", {"axis": np.array(-1)}),
+    ("Trilu lower", 14, (1, 3, 4), "y = Trilu<upper = 0>(x, k)", {"k": np.array(1)}),
+    ("Trilu", 14, (1, 3, 4), "y = Trilu(x)", {}),
+    (
+        "RoiAlign",
+        16,
+        (2, 3, 8, 9),
+        "y = RoiAlign<output_height = 3, output_width = 2, sampling_ratio = 2, spatial_scale = 0.5>(x, rois, rows)",
+        {"rois": np.float32([[1, 2, 9, 11], [0, 0, 17, 15], [-3, 4, 22, 7]]), "rows": [1, 0, 1]},
+    ),
+    (
+        "RoiAlign before 16",
+        10,
+        (1, 3, 8, 9),
+        "y = RoiAlign<output_height = 3, output_width = 2, sampling_ratio = 3>(x, rois, rows)",
+        {"rois": np.float32([[1, 2, 6.5, 7], [3, 3, 3.2, 3.1]]), "rows": [0, 0]},
+    ),
+    *RESIZES,
 )
 
 

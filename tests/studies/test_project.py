@@ -231,24 +231,33 @@ def test_model_may_be_path_bytes_or_proto(tiny, tiny_path) -> None:
     assert isinstance(zfviz.expose(tiny_path), onnx.ModelProto)
 
 
-def test_a_batch_folded_into_another_axis_is_refused() -> None:
+def test_a_batch_folded_into_another_axis_projects_as_if_it_were_not() -> None:
     rng = np.random.default_rng(0)
-    nodes = [
+    kernel = rng.standard_normal((2, 1, 3, 3), dtype=np.float32)
+    folded = [
         helper.make_node("Reshape", ["image", "apart"], ["r"], "fold"),
         helper.make_node("Conv", ["r", "w"], ["c"], "conv"),
         helper.make_node("Relu", ["c"], ["d"], "relu"),
-        helper.make_node("Reshape", ["d", "together"], ["y"], "unfold"),
+        helper.make_node("Reshape", ["d", "together"], ["y"], "last"),
     ]
-    weights = [
+    grouped = [
+        helper.make_node("Conv", ["image", "w"], ["c"], "conv", group=3),
+        helper.make_node("Relu", ["c"], ["y"], "last"),
+    ]
+    shapes = [
         numpy_helper.from_array(np.array([-1, 1, 8, 9]), "apart"),
         numpy_helper.from_array(np.array([-1, 6, 6, 7]), "together"),
-        numpy_helper.from_array(rng.standard_normal((2, 1, 3, 3), dtype=np.float32), "w"),
     ]
-    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["N", 3, 8, 9])
-    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 6, 6, 7])
-    graph = helper.make_graph(nodes, "folded", [image], [output], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    picture = rng.standard_normal((1, 3, 8, 9), dtype=np.float32)
-    for layer in ("relu", "unfold"):
-        with pytest.raises(UnsupportedError, match="folds its batch"):
-            zfviz.project(model, picture, layer=layer, method="gradient")
+    pictures = rng.standard_normal((2, 3, 8, 9), dtype=np.float32)
+    found = []
+    for nodes, weights in ((folded, [*shapes, kernel]), (grouped, [np.tile(kernel, (3, 1, 1, 1))])):
+        stored = [w if isinstance(w, onnx.TensorProto) else numpy_helper.from_array(w, "w") for w in weights]
+        image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["N", 3, 8, 9])
+        output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 6, 6, 7])
+        graph = helper.make_graph(nodes, "net", [image], [output], stored)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        found.append(zfviz.project(model, pictures, layer="last"))
+    assert found[0].units == found[1].units
+    np.testing.assert_allclose(found[0].pixels, found[1].pixels, atol=1e-5)
+    alone = zfviz.activations(model, pictures, ["last"])["last"]
+    assert zfviz.project(model, pictures, layer="last").activations[0] == alone[0].max()

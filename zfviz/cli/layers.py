@@ -1,6 +1,7 @@
 """`zfviz layers`: what a model consists of, and how each layer is projected."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -36,5 +37,5 @@ def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, as_json
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _times(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
+def _times(sizes: Sequence[float]) -> str:
+    return "x".join(f"{size:g}" for size in sizes)

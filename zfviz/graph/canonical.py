@@ -16,10 +16,13 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from onnx.version_converter import ConvertError, convert_version
 
 from zfviz.errors import ModelError, UnsupportedError
+from zfviz.graph.fusions import set_apart, unfold
 from zfviz.graph.reach import dims
-from zfviz.graph.source import opset_of, stored_constants
+from zfviz.graph.rectifiers import Rectifier, find_rectifiers
+from zfviz.graph.source import OPSET, opset_of, stored_constants
+from zfviz.graph.unfolding import inline_newest, splice_branches
 
-OPSET = 21
+FIRST_OPSET_WITH_COORDINATES = 11
 SMALL = 1024
 """Constants of at most this many elements are at hand in the canonical form; larger ones are weights."""
 
@@ -32,7 +35,8 @@ class Canonical:
     """A canonical graph and what goes with it.
 
     `proto` is the user's model; `live` are the tensors that descend from the image; `weights` the stored or computed
-    constants, by name; `visible` the tensors that the user's own graph holds.
+    constants, by name; `made_by` the node of the user's own graph that makes a tensor; `rectifiers` the activations
+    that the methods tell apart, by their output.
     """
 
     proto: ModelProto
@@ -40,7 +44,8 @@ class Canonical:
     image: gs.Tensor
     live: frozenset[str]
     weights: Mapping[str, TensorProto]
-    visible: frozenset[str]
+    made_by: Mapping[str, NodeProto]
+    rectifiers: Mapping[str, Rectifier]
 
 
 def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -> Canonical:
@@ -48,17 +53,21 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
 
     Raises ModelError when the model does not convert, or its shapes contradict each other.
     """
-    weights = dict(stored_constants(proto.graph))
+    spelled = inline_newest(proto)
+    spelled = splice_branches(spelled, stored_constants(spelled.graph))
+    weights = dict(stored_constants(spelled.graph))
     seen: dict[str, np.ndarray] = {}
-    bare = skeleton(proto, image, weights, seen)
+    bare = skeleton(spelled, image, weights, seen)
     while asked := _unanswered(_infer(bare), image.name, set(weights), set(seen)):
-        values = evaluate(proto, [*asked.constants, *asked.shapes])
+        values = evaluate(spelled, [*asked.constants, *asked.shapes])
         weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
         seen |= {name: values[name] for name in asked.shapes}
-        bare = skeleton(proto, image, weights, seen)
-    graph = gs.import_onnx(_with_shapes(convert(bare, OPSET), bare))
-    names = {output: node.name for node in proto.graph.node for output in node.output}
-    return _settle(proto, graph, image.name, weights, names)
+        spelled = splice_branches(spelled, weights)
+        weights |= stored_constants(spelled.graph)
+        bare = skeleton(spelled, image, weights, seen)
+    graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET)), bare))
+    made_by = {output: node for node in proto.graph.node for output in node.output}
+    return _settle(proto, graph, image.name, weights, made_by)
 
 
 def convert(proto: ModelProto, opset: int) -> ModelProto:
@@ -66,10 +75,22 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
     version = opset_of(proto)
     if version < opset:
         try:
-            return convert_version(proto, opset)
+            converted = convert_version(set_apart(proto, version), opset)
         except (RuntimeError, ConvertError) as error:
             raise ModelError(f"opset {version} does not convert to {opset}: {_first_line(error)}") from None
+        return _with_old_coordinates(converted) if version < FIRST_OPSET_WITH_COORDINATES else converted
     return relabel(proto, opset)
+
+
+def _with_old_coordinates(proto: ModelProto) -> ModelProto:
+    """A converted model whose Resize nodes keep the places that they had: onnx's conversion forgets that the default
+    was another one.
+    """
+    for node in proto.graph.node:
+        if node.op_type == "Resize" and not any(a.name == "coordinate_transformation_mode" for a in node.attribute):
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    return proto
 
 
 def relabel(proto: ModelProto, opset: int) -> ModelProto:
@@ -204,9 +225,13 @@ def _is_static(value: ValueInfoProto) -> bool:
 
 
 def _settle(
-    proto: ModelProto, graph: gs.Graph, image_name: str, weights: Mapping[str, TensorProto], names: Mapping[str, str]
+    proto: ModelProto,
+    graph: gs.Graph,
+    image_name: str,
+    weights: Mapping[str, TensorProto],
+    made_by: Mapping[str, NodeProto],
 ) -> Canonical:
-    """Leave only what descends from the image, spelled out; `names` are the user's node names by output."""
+    """Leave only what descends from the image, spelled out."""
     graph.toposort()
     image = next(t for t in graph.inputs if t.name == image_name)
     live = {image_name}
@@ -215,20 +240,22 @@ def _settle(
         if any(t.name in live for t in node.inputs):
             live.update(t.name for t in node.outputs if not t.is_empty())
             # the conversion gives names to nodes that have none
-            node.name = names.get(node.outputs[0].name, "")
+            maker = made_by.get(node.outputs[0].name)
+            node.name = maker.name if maker else ""
             _trim_outputs(node, graph)
             _explicit(node)
             nodes.append(node)
         elif node.op == "Constant":
             _fold_constant(node)
     graph.nodes = nodes
-    return Canonical(proto, graph, image, frozenset(live), weights, frozenset(names) | {image_name})
+    rectifiers = find_rectifiers(nodes, frozenset(live))
+    return Canonical(proto, graph, image, frozenset(live), weights, made_by, rectifiers)
 
 
 def _trim_outputs(node: gs.Node, graph: gs.Graph) -> None:
     """Drop the last outputs that nobody reads, such as the mask of a Dropout, whose type changed between opsets."""
-    if node.op == "Split":
-        return  # its parts make up the input: none is optional
+    if node.op in ("Split", "TopK"):
+        return  # none is optional
     while len(node.outputs) > 1 and not node.outputs[-1].outputs and node.outputs[-1] not in graph.outputs:
         node.outputs = node.outputs[:-1]
 
@@ -261,7 +288,9 @@ def _explicit_window(node: gs.Node) -> None:
     if node.op in ("Conv", "ConvTranspose"):
         node.attrs.setdefault("group", 1)
     mode = node.attrs.pop("auto_pad", "NOTSET")
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
+    if node.op == "ConvTranspose" and (mode != "NOTSET" or "output_shape" in node.attrs):
+        node.attrs["pads"] = _pads_of_transpose(node, upper=mode == "SAME_UPPER")
+    elif mode in ("SAME_UPPER", "SAME_LOWER"):
         node.attrs["pads"] = _same_pads(node, lower=mode == "SAME_LOWER")
     elif mode == "VALID":
         node.attrs["pads"] = [0] * 2 * rank
@@ -284,6 +313,19 @@ def _same_pads(node: gs.Node, lower: bool) -> list[int]:
         begins.append(more if lower else less)
         ends.append(less if lower else more)
     return begins + ends
+
+
+def _pads_of_transpose(node: gs.Node, upper: bool) -> list[int]:
+    """Pads that cut the output to the size it has; the odd one at the end when `upper`."""
+    names = ("strides", "kernel_shape", "dilations")
+    rest = node.attrs.get("output_padding", [0] * len(node.attrs["strides"]))
+    sizes = zip(dims(node.inputs[0])[2:], dims(node.outputs[0])[2:], rest, *(node.attrs[n] for n in names), strict=True)
+    totals = [
+        max(0, (size - 1) * stride + extra + (kernel - 1) * dilation + 1 - out)
+        for size, out, extra, stride, kernel, dilation in sizes
+    ]
+    begins = [total // 2 if upper else total - total // 2 for total in totals]
+    return begins + [total - begin for total, begin in zip(totals, begins, strict=True)]
 
 
 def _explicit_perm(node: gs.Node) -> None:

@@ -1,6 +1,6 @@
 """The companion graph: signal and forward values in, pixels out; built by one reverse walk over the canonical form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ from onnx import ModelProto
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.net import Net, Unpool
+from zfviz.graph.net import BatchError, Net, Precision, Unpool
 from zfviz.graph.reach import dims
-from zfviz.graph.rules import Method, Rule, find_rule, op_key
+from zfviz.graph.rectifiers import Rectifier
+from zfviz.graph.rules import Method, find_rule, op_key
 from zfviz.graph.source import opset_of
 
 IR_VERSION = 8
+FEW = 6
 SIGNAL, PIXELS = "signal", "pixels"
 
 
@@ -25,32 +27,51 @@ class Companion:
 
     `values` are the forward values it takes, by input name; `switches` those of them that are switches, with the tensor
     that their MaxPool gives; `inexact` names every op on the way that is not the exact adjoint of what the method
-    prescribes.
+    prescribes. A companion that is not `batched` takes one signal and the forward values of one image, whole.
     """
 
     proto: ModelProto
+    batched: bool
+    dtype: np.dtype
     values: tuple[str, ...]
     switches: Mapping[str, str]
     inexact: tuple[str, ...]
 
 
 def build_companion(
-    canonical: Canonical, layer: str, method: Method = "deconvnet", unpool: Unpool = "scatter"
+    canonical: Canonical,
+    layer: str,
+    method: Method = "deconvnet",
+    unpool: Unpool = "scatter",
+    precision: Precision = "float32",
 ) -> Companion:
     """The companion graph of the layer whose output tensor is `layer`.
 
-    Its inputs are `signal` [K, ...] (the shape of the layer's output, float32) and forward values of batch K or 1; its
-    output is `pixels` [K, ...] (the shape of the image input, float32). Raises UnsupportedError with every op that
-    stops the signal.
+    Its inputs are `signal` [K, ...] (the shape of the layer's output) and forward values of batch K or 1; its output is
+    `pixels` [K, ...] (the shape of the image input); signal and pixels are floats of `precision`. Where the model takes
+    its batch for something else on the way (windows, tokens), all shapes are those of one image instead. Raises
+    UnsupportedError with every op that stops the signal.
     """
-    net = Net(canonical, unpool)
+    try:
+        return _build(Net(canonical, unpool, True, precision), layer, method)
+    except BatchError:
+        return _build(Net(canonical, unpool, False, precision), layer, method)
+
+
+def _build(net: Net, layer: str, method: Method) -> Companion:
+    canonical = net.canonical
     target = next(t for node in canonical.graph.nodes for t in node.outputs if t.name == layer)
-    signal = gs.Variable(SIGNAL, np.float32, ["K", *dims(target)[1:]])
-    passed, reached = _walk_back(net, target, signal, method)
+    signal = gs.Variable(SIGNAL, net.dtype, _open_rows(net, target))
+    walk = _Walk(net, target.name)
+    reached = walk.to_image(signal, method)
     pixels = net.emit("Identity", reached)
-    pixels.name, pixels.dtype, pixels.shape = PIXELS, np.float32, ["K", *dims(canonical.image)[1:]]
-    inexact = sorted({f"{op_key(node)}: {rule.inexact}" for node, rule in passed if rule.inexact})
-    return _finish(net, signal, pixels, tuple(inexact), {"layer": layer, "method": method, "unpool": unpool})
+    pixels.name, pixels.dtype, pixels.shape = PIXELS, net.dtype, _open_rows(net, canonical.image)
+    facts = {"layer": layer, "method": method, "unpool": net.unpool}
+    return _finish(net, signal, pixels, tuple(sorted(walk.inexact)), facts)
+
+
+def _open_rows(net: Net, tensor: gs.Tensor) -> list[int | str]:
+    return ["K" if size is None else size for size in net.rows(tensor)]
 
 
 def _finish(
@@ -68,48 +89,107 @@ def _finish(
     proto.graph.initializer.extend(weights[name] for name in net.weights if name in used)
     onnx.helper.set_model_props(proto, {f"zfviz.{k}": v for k, v in {**facts, "inexact": "; ".join(inexact)}.items()})
     values = tuple(t.name for t in graph.inputs[1:])
-    return Companion(proto, values, {n: net.pooled[n] for n in values if n in net.pooled}, inexact)
+    switches = {n: net.pooled[n] for n in values if n in net.pooled}
+    return Companion(proto, net.batched, net.dtype, values, switches, inexact)
 
 
-def _walk_back(
-    net: Net, target: gs.Tensor, signal: gs.Tensor, method: Method
-) -> tuple[list[tuple[gs.Node, Rule]], gs.Tensor]:
-    canonical = net.canonical
-    arrived: dict[str, list[gs.Tensor]] = {target.name: [signal]}
-    passed: list[tuple[gs.Node, Rule]] = []
-    refused: list[str] = []
-    opset = opset_of(canonical.proto)
-    for node in reversed(canonical.graph.nodes):
-        coming = tuple(net.total(arrived.pop(t.name)) if t.name in arrived else None for t in node.outputs)
-        if not any(coming):
-            continue
-        found = find_rule(node, method)
-        if found is None:
-            refused.append(f"no rule for {op_key(node)} (opset {opset}) at layer {layer_name(node)!r}")
-            continue
-        try:
-            signals = found.transpose(node, coming if found.every_output else _only_first(coming), net)
-        except UnsupportedError as error:
-            refused.append(f"{op_key(node)} at layer {layer_name(node)!r}: {error}")
-            continue
-        passed.append((node, found))
-        for index, tensor in enumerate(node.inputs):
-            if not net.wants(tensor):
+class _Walk:
+    """One reverse walk: what was passed inexactly, and what refused."""
+
+    def __init__(self, net: Net, start: str) -> None:
+        self.inexact: set[str] = set()
+        self._net = net
+        self._start = start
+        self._refused: list[str] = []
+        self._senders: dict[str, gs.Node] = {}
+
+    def to_image(self, signal: gs.Tensor, method: Method) -> gs.Tensor:
+        """The signal at the image, from one at the start."""
+        canonical = self._net.canonical
+        arrived = {self._start: [signal]}
+        self._run(canonical.graph.nodes, arrived, method)
+        if self._refused:
+            raise UnsupportedError(
+                f"{self._start!r} cannot be projected: {'; '.join(dict.fromkeys(self._refused))}. "
+                "Choose a layer below, or add a rule (CONTRIBUTING.md)."
+            )
+        if canonical.image.name not in arrived:
+            raise UnsupportedError(
+                f"no signal from {self._start!r} reaches the image; expected a layer that depends on it."
+            )
+        return self._net.total(arrived[canonical.image.name])
+
+    def _run(self, nodes: Sequence[gs.Node], arrived: dict[str, list[gs.Tensor]], method: Method) -> None:
+        """Walk back over `nodes`, from the signals that have arrived, to those that arrive."""
+        for node in reversed(nodes):
+            coming = tuple(self._net.total(arrived.pop(t.name)) if t.name in arrived else None for t in node.outputs)
+            if not any(coming):
                 continue
-            if index not in signals:
-                refused.append(f"{op_key(node)} at layer {layer_name(node)!r} takes input {index} from the image")
-            elif (back := signals[index]) is not None:
+            for tensor, back in self._through(node, coming, method):
+                self._senders.setdefault(tensor.name, node)
                 arrived.setdefault(tensor.name, []).append(back)
-    if refused:
-        raise UnsupportedError(
-            f"{target.name!r} cannot be projected: {'; '.join(dict.fromkeys(refused))}. "
-            "Choose a layer below, or add a rule (CONTRIBUTING.md)."
-        )
-    if canonical.image.name not in arrived:
-        raise UnsupportedError(
-            f"no signal from {target.name!r} reaches the image; expected a layer that depends on it."
-        )
-    return passed, net.total(arrived[canonical.image.name])
+
+    def _through(
+        self, node: gs.Node, coming: tuple[gs.Tensor | None, ...], method: Method
+    ) -> list[tuple[gs.Tensor, gs.Tensor]]:
+        """The tensors below a node that a signal goes on to, each with it."""
+        net = self._net
+        wanted = [(index, tensor) for index, tensor in enumerate(node.inputs) if net.wants(tensor)]
+        try:
+            rule = find_rule(node, method)
+            if rule is None:
+                return self._refuse(node, f"no rule for {op_key(node)} (opset {opset_of(net.canonical.proto)})", wanted)
+            self._check_batch(node)
+            rectifier = net.canonical.rectifiers.get(node.outputs[0].name)
+            if method != "gradient" and rule.method is None and rectifier is not None:
+                return self._bend(node, rectifier, _only_first(coming), method)
+            signals = rule.transpose(node, coming if rule.every_output else _only_first(coming), net)
+            if missing := [index for index, _ in wanted if index not in signals]:
+                raise UnsupportedError(f"it takes input {missing[0]} from the image")
+        except BatchError:
+            raise
+        except UnsupportedError as error:
+            return self._refuse(node, f"{op_key(node)}: {error},", wanted)
+        if rule.inexact:
+            self.inexact.add(f"{op_key(node)}: {rule.inexact}")
+        return [(tensor, back) for index, tensor in wanted if (back := signals[index]) is not None]
+
+    def _refuse(
+        self, node: gs.Node, why: str, wanted: Sequence[tuple[int, gs.Tensor]]
+    ) -> list[tuple[gs.Tensor, gs.Tensor]]:
+        """Note a refusal, and go on with something in place of the signal, to find all that refuses below."""
+        self._refused.append(f"{why} at layer {layer_name(node)!r}{self._above(node)}")
+        return [(tensor, gs.Variable(f"beyond {tensor.name}")) for _, tensor in wanted]
+
+    def _check_batch(self, node: gs.Node) -> None:
+        """BatchError where an output of the node does not have the batch first."""
+        live = self._net.canonical.live
+        rows = dims(self._net.canonical.image)[:1]
+        if self._net.batched and any(dims(t)[:1] != rows for t in node.outputs if t.name in live):
+            raise BatchError("its first axis is not the batch")
+
+    def _bend(
+        self, node: gs.Node, rectifier: Rectifier, signal: gs.Tensor, method: Method
+    ) -> list[tuple[gs.Tensor, gs.Tensor]]:
+        """Past an activation, of as many nodes as it has: `deconvnet` sends r(signal); `guided` f' times that, where
+        f' has the gain of r already.
+        """
+        bent = self._net.rectify(signal, rectifier, gain=method == "deconvnet")
+        if method == "deconvnet":
+            return [(rectifier.entry, bent)]
+        arrived = {node.outputs[0].name: [bent]}
+        self._run(rectifier.nodes, arrived, "gradient")
+        return [(rectifier.entry, back) for back in arrived[rectifier.entry.name]]
+
+    def _above(self, node: gs.Node) -> str:
+        """The ops that a signal has passed before it comes to a node, nearest first, for messages."""
+        ops: list[str] = []
+        name = node.outputs[0].name
+        while name != self._start and (sender := self._senders.get(name)) is not None and len(ops) < FEW:
+            ops.append(sender.op)
+            name = sender.outputs[0].name
+        dots = " ..." if name != self._start else ""
+        return f" (below {', '.join(ops)}{dots})" if ops else ""
 
 
 def _only_first(coming: tuple[gs.Tensor | None, ...]) -> gs.Tensor:

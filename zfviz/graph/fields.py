@@ -1,6 +1,8 @@
 """Receptive fields: which rectangle of the image each position of each tensor sees, and which axes are y and x."""
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, floor, lcm
 
 from onnx_graphsurgeon import Graph, Node, Tensor
 
@@ -12,21 +14,21 @@ from zfviz.graph.rules import find_reach
 class Field:
     """What the positions of a tensor see along one image axis (y or x).
 
-    Position p along `axis` sees the `size` image pixels from `start + jump * p` on; `size` None means all of them.
-    `axis` is None where the tensor has no axis that follows the image's.
+    Position p along `axis` sees the pixels from `start + jump * p` on, `size` of them; `size` None means all of them.
+    Fractions of a pixel count as whole. `axis` is None where the tensor has no axis that follows the image's.
     """
 
     axis: int | None
-    start: int
-    jump: int
-    size: int | None
+    start: int | Fraction
+    jump: int | Fraction
+    size: int | Fraction | None
 
     def span(self, position: int | None, extent: int) -> tuple[int, int]:
         """The pixels [begin, end) that `position` sees of an image axis `extent` pixels long; may stick out."""
         if self.size is None or position is None or self.axis is None:
             return 0, extent
         begin = self.start + self.jump * position
-        return begin, begin + self.size
+        return floor(begin), ceil(begin + self.size)
 
 
 Fields = tuple[Field, Field]
@@ -55,8 +57,12 @@ def _through(node: Node, index: int, output: Tensor, field: Field, reach: Reach)
     for axis in range(len(dims(output))):
         tap = reach(node, index, axis)
         if tap is not None and tap.axis == field.axis:
-            size = None if field.size is None else field.size + (tap.extent - 1) * field.jump
-            return Field(axis, field.start + field.jump * tap.offset, field.jump * tap.stride, size)
+            # by as much may rounding down have moved the first position
+            slack = field.jump * (
+                1 - Fraction(1, lcm(Fraction(tap.stride).denominator, Fraction(tap.offset).denominator))
+            )
+            size = None if field.size is None else field.size + (tap.extent - 1) * field.jump + slack
+            return Field(axis, field.start + field.jump * tap.offset - slack, field.jump * tap.stride, size)
     return Field(None, 0, field.jump, None)
 
 

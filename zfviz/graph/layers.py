@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, prod
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -11,7 +12,7 @@ import onnx_graphsurgeon as gs
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.fields import Fields, trace_fields
 from zfviz.graph.image_input import ImageInput
-from zfviz.graph.reach import dims, is_real
+from zfviz.graph.reach import dims, is_carrier
 from zfviz.graph.rules import is_rectifier
 
 
@@ -24,7 +25,7 @@ class Layer:
     `name` is what addresses it: its node's name, or its output's where the node has none, shares it, or another tensor
     has it. `node` is the node's name as it stands, `tensor` the name of its output, `followed` whether y and x of the
     map follow the image's, else the map is reported as it is stored; `rectified` whether it is the output of a
-    rectifier.
+    rectifier; `folded` whether its first axis is not the batch, so that one image has the whole of it.
     """
 
     name: str
@@ -33,12 +34,13 @@ class Layer:
     tensor: str
     shape: tuple[int, ...]
     receptive_field: tuple[int, int]
-    jump: tuple[int, int]
+    jump: tuple[float, float]
     followed: bool
     rectified: bool
     fields: Fields
     stored: tuple[int, ...]
     order: tuple[int, ...]
+    folded: bool
 
     @property
     def has_map(self) -> bool:
@@ -47,7 +49,7 @@ class Layer:
 
     def as_map(self, values: np.ndarray) -> np.ndarray:
         """Values as the model stores them, turned to [N, C, H, W], or to [N, F] where there is no map."""
-        return values.transpose(self.order).reshape(-1, *self.shape)
+        return values.reshape(-1, *self.stored[1:]).transpose(self.order).reshape(-1, *self.shape)
 
     def as_stored(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `as_map`."""
@@ -66,34 +68,58 @@ def list_layers(canonical: Canonical, image: ImageInput) -> tuple[Layer, ...]:
     """Every layer whose output the user's own graph holds, from the image upwards."""
     fields = trace_fields(canonical.graph, canonical.image, (image.axes[2], image.axes[3]))
     named = Counter(node.name for node in canonical.graph.nodes)
-    unclear = {name for name, count in named.items() if count > 1 or name in canonical.visible} | {""}
+    unclear = {name for name, count in named.items() if count > 1 or name in canonical.made_by} | {
+        "",
+        canonical.image.name,
+    }
     return tuple(
-        _layer(node, tensor, tensor.name if len(node.outputs) > 1 or node.name in unclear else node.name, image, fields)
+        _layer(node, tensor, unclear, canonical, image, fields)
         for node in canonical.graph.nodes
         for tensor in node.outputs
-        if tensor.name in canonical.visible and is_real(tensor) and dims(tensor)
+        if tensor.name in canonical.made_by and is_carrier(tensor) and dims(tensor)
     )
 
 
-def _layer(node: gs.Node, tensor: gs.Tensor, name: str, image: ImageInput, all_fields: Mapping[str, Fields]) -> Layer:
+def _layer(
+    node: gs.Node,
+    tensor: gs.Tensor,
+    unclear: set[str],
+    canonical: Canonical,
+    image: ImageInput,
+    all_fields: Mapping[str, Fields],
+) -> Layer:
     stored, fields = dims(tensor), all_fields[tensor.name]
+    folded = stored[0] != image.shape[0]
+    if folded:
+        stored, fields = (1, *stored), _moved(fields)
     order, shape, followed = _layout(stored, fields)
     whole = zip(fields, image.size, strict=True)
-    height, width = (extent if f.size is None or not followed else min(f.size, extent) for f, extent in whole)
+    height, width = (extent if f.size is None or not followed else min(ceil(f.size), extent) for f, extent in whole)
     return Layer(
-        name=name,
+        name=tensor.name if len(node.outputs) > 1 or node.name in unclear else node.name,
         node=node.name,
-        op=node.op,
+        op=canonical.made_by[tensor.name].op_type,
         tensor=tensor.name,
         shape=shape,
         receptive_field=(height, width),
-        jump=(fields[0].jump, fields[1].jump),
+        jump=(_plain(fields[0].jump), _plain(fields[1].jump)),
         followed=followed,
-        rectified=is_rectifier(node),
+        rectified=tensor.name in canonical.rectifiers or is_rectifier(node),
         fields=fields,
         stored=stored,
         order=order,
+        folded=folded,
     )
+
+
+def _plain(jump: int | Fraction) -> float:
+    return int(jump) if Fraction(jump).denominator == 1 else float(jump)
+
+
+def _moved(fields: Fields) -> Fields:
+    """The fields, for one axis more in front."""
+    y, x = (replace(field, axis=None if field.axis is None else field.axis + 1) for field in fields)
+    return y, x
 
 
 def _layout(stored: tuple[int, ...], fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...], bool]:

@@ -7,33 +7,49 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from onnx import helper
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.reach import dims, is_real
+from zfviz.graph.reach import dims, is_carrier, is_real
+from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
+Precision = Literal["float32", "float16"]
 
 OPSET = 18
 """The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
 RESERVED = ("signal", "pixels")
-FLOAT = np.dtype(np.float32)
+
+
+class BatchError(UnsupportedError):
+    """An op takes the batch for something else, so that signals of several images cannot go through together."""
 
 
 class Net:
     """A companion graph under construction.
 
-    Signals have the shape of the forward tensor they belong to, with K in the place of its batch.
+    Signals have the shape of the forward tensor they belong to; where they are `batched`, with K in the place of its
+    batch. They are floats of `precision`, whatever the forward values are.
     """
 
-    def __init__(self, canonical: Canonical, unpool: Unpool = "scatter") -> None:
+    def __init__(
+        self,
+        canonical: Canonical,
+        unpool: Unpool = "scatter",
+        batched: bool = True,
+        precision: Precision = "float32",
+    ) -> None:
         self.canonical = canonical
         self.unpool = unpool
+        self.batched = batched
+        self.dtype = np.dtype(precision)
         self.graph = gs.Graph(name="companion", opset=OPSET)
         self.values: dict[str, gs.Variable] = {}
         self.pooled: dict[str, str] = {}
         self.weights: dict[str, gs.Tensor] = {}
         self._recomputed: dict[str, gs.Tensor] = {}
+        self._widened: dict[str, gs.Tensor] = {}
         self._constants: dict[tuple[object, ...], gs.Constant] = {}
         self._count = 0
 
@@ -44,9 +60,9 @@ class Net:
         self.graph.nodes.append(node)
         return made if outputs > 1 else made[0]
 
-    def constant(self, values: Any, dtype: Any = np.float32) -> gs.Constant:
-        """A constant tensor; equal ones are one."""
-        array = np.asarray(values, dtype)
+    def constant(self, values: Any, dtype: Any = None) -> gs.Constant:
+        """A constant tensor, of the signals' precision unless a dtype is given; equal ones are one."""
+        array = np.asarray(values, dtype or self.dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = gs.Constant(self._fresh("constant"), array)
@@ -57,11 +73,35 @@ class Net:
         return self.constant(values, np.int64)
 
     def wants(self, tensor: gs.Tensor) -> bool:
-        """Whether a signal can go on through `tensor`: it descends from the image and holds real numbers."""
-        return tensor.name in self.canonical.live and is_real(tensor)
+        """Whether a signal can go on through `tensor`: it descends from the image and holds numbers that can carry
+        one.
+        """
+        return tensor.name in self.canonical.live and is_carrier(tensor)
 
     def forward(self, tensor: gs.Tensor) -> gs.Tensor:
-        """The forward value of `tensor`: a weight, an input of the companion, or recomputed from such."""
+        """The forward value of `tensor`, real numbers in the signals' precision: a weight, an input of the companion,
+        or recomputed from such.
+        """
+        value = self._stored(tensor)
+        return self.real(value) if is_real(tensor) and tensor.dtype != self.dtype else value
+
+    def numbers(self, tensor: gs.Tensor) -> gs.Tensor:
+        """The forward value of `tensor` as real numbers, also where it holds integers."""
+        return self.forward(tensor) if is_real(tensor) else self.real(self._stored(tensor))
+
+    def real(self, value: gs.Tensor) -> gs.Tensor:
+        """A value of another type as real numbers in the signals' precision."""
+        if isinstance(value, gs.Constant):
+            return self.constant(value.values)
+        if value.name not in self._widened:
+            self._widened[value.name] = self.emit("Cast", value, to=helper.np_dtype_to_tensor_dtype(self.dtype))
+        return self._widened[value.name]
+
+    def rows(self, tensor: gs.Tensor) -> list[int | None]:
+        """The shape of `tensor`, its batch left open where signals are batched."""
+        return [None, *dims(tensor)[1:]] if self.batched else [*dims(tensor)]
+
+    def _stored(self, tensor: gs.Tensor) -> gs.Tensor:
         name = tensor.name
         if isinstance(tensor, gs.Constant) and name not in self.canonical.weights:
             return self.constant(tensor.values, tensor.values.dtype)
@@ -69,9 +109,9 @@ class Net:
             raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
         if name in self.canonical.weights:
             return self.weights.setdefault(name, gs.Variable(name))
-        if name in self.canonical.visible:
+        if name in self.canonical.made_by or tensor is self.canonical.image:
             if name not in self.values:
-                self.values[name] = gs.Variable(name, tensor.dtype, [None, *dims(tensor)[1:]])
+                self.values[name] = gs.Variable(name, tensor.dtype, self.rows(tensor))
             return self.values[name]
         if name not in self._recomputed:
             self._recompute(tensor.inputs[0])
@@ -80,15 +120,19 @@ class Net:
     def switches(self, layer: gs.Node) -> gs.Tensor:
         """The switches of a MaxPool: int64, the shape of its output, each the place of the maximum in its own plane."""
         pooled = layer.outputs[0]
-        if pooled.name not in self.canonical.visible:
-            raise UnsupportedError("the pooling is not a node of the model's own graph")
+        plane = prod(dims(layer.inputs[0])[2:])
+        made_by = self.canonical.made_by.get(pooled.name)
+        if made_by is None or made_by.op_type != "MaxPool":
+            maximum, places = (gs.Variable(self._fresh(stem)) for stem in ("maximum", "places"))
+            values = self.forward(layer.inputs[0])
+            self.graph.nodes.append(gs.Node("MaxPool", places.name, dict(layer.attrs), [values], [maximum, places]))
+            return self.emit("Mod", places, self.ints(plane))
         name = f"{pooled.name}/switches"
-        if name in self.canonical.visible or name in self.canonical.weights:
+        if name in self.canonical.made_by or name in self.canonical.weights:
             raise UnsupportedError(f"the model has a tensor named {name!r}, the name of its switches; rename it")
         if name not in self.values:
-            self.values[name] = gs.Variable(name, np.int64, [None, *dims(pooled)[1:]])
+            self.values[name] = gs.Variable(name, np.int64, self.rows(pooled))
             self.pooled[name] = pooled.name
-        plane = prod(dims(layer.inputs[0])[2:])
         return self.emit("Mod", self.values[name], self.ints(plane))
 
     def scatter_add(self, indices: gs.Tensor, signal: gs.Tensor, like: gs.Tensor) -> gs.Tensor:
@@ -103,7 +147,7 @@ class Net:
         ones.
         """
         size, pooled = dims(layer.inputs[0])[1:], dims(layer.outputs[0])[2:]
-        if layer.inputs[0].dtype != FLOAT:
+        if self.dtype != np.float32:
             raise UnsupportedError("MaxUnpool takes float32 only; choose scatter")
         offsets = self.emit("Range", self.ints(0), self._batch(signal, squeeze=True), self.ints(1))
         offsets = self.emit("Reshape", offsets, self.ints([-1, *[1] * (len(size))]))
@@ -170,7 +214,7 @@ class Net:
 
     def reshape_like(self, signal: gs.Tensor, tensor: gs.Tensor) -> gs.Tensor:
         """The signal in the shape of `tensor`, whatever its batch."""
-        return self.emit("Reshape", signal, self.ints([-1, *dims(tensor)[1:]]))
+        return self.emit("Reshape", signal, self.ints([-1 if size is None else size for size in self.rows(tensor)]))
 
     def unbroadcast(self, signal: gs.Tensor, layer: gs.Node, tensor: gs.Tensor) -> gs.Tensor:
         """The signal at the output of `layer` summed over the axes along which `tensor` was repeated."""
@@ -179,9 +223,21 @@ class Net:
         axes = [a for a, size in enumerate(outs) if a < extra or (ins[a - extra] == 1 and size != 1)]
         if not axes:
             return signal
-        if 0 in axes:
-            raise UnsupportedError(f"{tensor.name!r} descends from the image but is shared by the batch")
-        return self.emit("ReduceSum", signal, self.ints(axes), keepdims=1)
+        if 0 in axes and self.batched:
+            raise BatchError(f"{tensor.name!r} descends from the image but is shared by the batch")
+        summed = self.emit("ReduceSum", signal, self.ints(axes), keepdims=1)
+        return self.reshape_like(summed, tensor) if extra else summed
+
+    def rectify(self, signal: gs.Tensor, rectifier: Rectifier, gain: bool) -> gs.Tensor:
+        """r(signal), where f(tx)/t -> r(x) as t grows; without `gain`, scaled so that it keeps what is positive."""
+        above, below = rectifier.above, rectifier.below / rectifier.above
+        if not below.any():
+            signal = self.emit("Relu", signal)
+        elif np.ptp(below) > 0:
+            signal = self.emit("PRelu", signal, self.constant(below))
+        elif below.flat[0] != 1:
+            signal = self.emit("LeakyRelu", signal, alpha=float(below.flat[0]))
+        return self.emit("Mul", signal, self.constant(above)) if gain and not np.allclose(above, 1) else signal
 
     def gather_back(self, signal: gs.Tensor, places: Sequence[int], axis: int, like: gs.Tensor) -> gs.Tensor:
         """The transpose of taking `places` along `axis` of the tensor `like`; what meets at one place adds up."""
@@ -211,15 +267,16 @@ class Net:
 
     def _recompute(self, node: gs.Node) -> None:
         """Repeat a node that only the canonical form has, so that its outputs are at hand in the companion."""
-        inputs = [t if t.is_empty() else self.forward(t) for t in node.inputs]
+        inputs = [t if t.is_empty() else self._stored(t) for t in node.inputs]
         outputs = [gs.Variable(self._fresh(t.name), t.dtype) for t in node.outputs]
         self._recomputed |= {t.name: made for t, made in zip(node.outputs, outputs, strict=True)}
-        self.graph.nodes.append(gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs))
+        made = gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs, node.domain)
+        self.graph.nodes.append(made)
 
     def _fresh(self, stem: str) -> str:
         """A name that no tensor of the user's graph has."""
         while True:
             self._count += 1
             name = f"{stem}_{self._count}"
-            if name not in self.canonical.visible and name not in self.canonical.weights:
+            if name not in self.canonical.made_by and name not in self.canonical.weights:
                 return name

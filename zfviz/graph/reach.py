@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate
 from math import prod
 from typing import cast
@@ -12,13 +13,13 @@ from onnx_graphsurgeon import Node, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """Position p of an output axis depends on [stride * p + offset, stride * p + offset + extent) of input axis
-    `axis`.
+    """Position p of an output axis depends on `extent` positions of input axis `axis`, the first of them at
+    stride * p + offset, rounded down.
     """
 
     axis: int
-    stride: int = 1
-    offset: int = 0
+    stride: int | Fraction = 1
+    offset: int | Fraction = 0
     extent: int = 1
 
 
@@ -32,8 +33,17 @@ def dims(tensor: Tensor) -> tuple[int, ...]:
 
 
 def is_real(tensor: Tensor) -> bool:
-    """Whether a tensor holds real numbers, so that a signal can pass it."""
+    """Whether a tensor holds real numbers."""
     return tensor.dtype is not None and np.issubdtype(tensor.dtype, np.floating)
+
+
+QUANTISED = tuple(map(np.dtype, ("int8", "uint8", "int16", "uint16", "int32")))
+"""Integers that stand for real numbers in quantised models; 64 bits are places and sizes."""
+
+
+def is_carrier(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that a signal can pass: real ones, or such as stand for real ones."""
+    return is_real(tensor) or tensor.dtype in QUANTISED
 
 
 def whole_map(node: Node, index: int, axis: int) -> Tap | None:

@@ -14,6 +14,8 @@ from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
 
+OPSET = 21
+"""The opset of the canonical form."""
 MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
 
 

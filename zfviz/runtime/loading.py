@@ -6,12 +6,12 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, ValueInfoProto, helper
 
 from zfviz.errors import LayerError, nearest
 from zfviz.graph.canonical import Canonical, Evaluate, canonicalize
 from zfviz.graph.exposure import cut
-from zfviz.graph.image_input import ImageInput, find_image_input
+from zfviz.graph.image_input import ImageInput, bind_inputs, find_image_input
 from zfviz.graph.layers import Layer, list_layers
 from zfviz.graph.source import Source, read_source
 from zfviz.images.labels import find_labels
@@ -58,6 +58,8 @@ class Model:
         raise LayerError(f"no layer {name!r} in {self.name}; {nearest(name, known)}. `zfviz layers` lists all.")
 
 
+FLOAT = np.dtype(np.float32)
+
 ModelLike = Model | str | PathLike[str] | bytes | ModelProto
 """What is taken wherever a model is asked for."""
 
@@ -66,33 +68,37 @@ def load(
     model: ModelLike,
     input_shape: Sequence[int] | None = None,
     preprocessing: str | PathLike[str] | Mapping[str, object] | Preprocessing | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
 ) -> Model:
     """The model behind a path, bytes or a ModelProto, ready to be projected; a Model as it is.
 
     `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the
     name of a preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its
-    file. Raises ModelError: not an ONNX model, weights missing, no single image input, shapes that contradict each
-    other.
+    file. `inputs` are values for the model's other inputs, by name. Raises ModelError: not an ONNX model, weights
+    missing, no single image input, inputs without a value, shapes that contradict each other.
     """
     if isinstance(model, Model):
         return model
     source = read_source(model)
+    if inputs:
+        source = bind_inputs(source, inputs)
     metadata = {entry.key: entry.value for entry in source.proto.metadata_props}
     found = find_preprocessing(preprocessing, metadata, source.folder)
     image = find_image_input(source, input_shape, found.size or (224, 224))
 
-    shaped = helper.make_tensor_value_info(image.name, TensorProto.FLOAT, list(image.shape))
-    canonical = canonicalize(source.proto, shaped, evaluator(image.name, image.shape, source.folder))
+    kind = helper.np_dtype_to_tensor_dtype(image.dtype)
+    shaped = helper.make_tensor_value_info(image.name, kind, list(image.shape))
+    canonical = canonicalize(source.proto, shaped, evaluator(image.name, image.shape, source.folder, image.dtype))
     labels = find_labels(metadata, source.folder, Path(source.name).stem)
     return Model(source, image, canonical, list_layers(canonical, image), found, labels)
 
 
-def evaluator(name: str, shape: Sequence[int], folder: Path | None) -> Evaluate:
+def evaluator(name: str, shape: Sequence[int], folder: Path | None, dtype: np.dtype = FLOAT) -> Evaluate:
     """What runs a model on zeros of `shape` in the input `name`, for `canonicalize`."""
 
     def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
         part = cut(proto, [ValueInfoProto(name=wanted) for wanted in names])
-        feeds = {name: np.zeros(shape, np.float32)} if any(i.name == name for i in part.graph.input) else {}
+        feeds = {name: np.zeros(shape, dtype)} if any(i.name == name for i in part.graph.input) else {}
         return open_session(part, folder, device="cpu").run(feeds, names)
 
     return evaluate

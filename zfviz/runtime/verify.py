@@ -70,11 +70,13 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, seed: int
         for steps in (2, 1, 0, -1, -2)
     )
     slope = (8 * (ahead - behind) - (ahead2 - behind2)) / (12 * float(step))
-    y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
     bend = np.abs(ahead2 + behind2 - 2 * here)
     # where an op is linear but for kinks, any bend is a kink; a curve bends everywhere, by the step's square
     curved = any(getattr(find_rule(node, "gradient"), "curved", False) for node in canonical.graph.nodes)
-    y[bend > (0.1 * np.abs(ahead2 - behind2) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))] = 0
+    kinks = bend > (0.1 * np.abs(ahead2 - behind2) if curved else 2.0**-18 * (np.abs(here) + np.abs(here).mean()))
+    slope[kinks] = 0
+    y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
+    y[kinks] = 0
     values = forward.run({name: x}, companion.values) if companion.values else {}
     signal = y.astype(np.float32)
     back = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]

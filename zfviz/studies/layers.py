@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from zfviz.graph.reach import is_real
+from zfviz.graph.reach import is_carrier
 from zfviz.graph.rules import Method, find_rule, op_key
 from zfviz.runtime.loading import Model
 
@@ -20,7 +20,7 @@ class LayerRow:
     tensor: str
     shape: tuple[int, ...]
     receptive_field: tuple[int, int]
-    jump: tuple[int, int]
+    jump: tuple[float, float]
     projection: str
 
 
@@ -39,7 +39,7 @@ def _projections(model: Model, method: Method) -> dict[str, str]:
     for node in model.canonical.graph.nodes:
         reason = _without_rule(node, method) or next((stopped[t.name] for t in node.inputs if t.name in stopped), "")
         for output in node.outputs:
-            if reason and is_real(output):
+            if reason and is_carrier(output):
                 stopped[output.name] = reason
             told[output.name] = reason or _told(node, method)
     return told

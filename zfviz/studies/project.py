@@ -109,12 +109,14 @@ class Projector:
         """The projections of a batch of images; `verify` checks the layers on the first of them."""
         found: list[_Projected] = []
         class_scores: list[np.ndarray] = []
-        for start in range(0, len(batch.array), IMAGES_AT_ONCE):
-            images = batch.array[start : start + IMAGES_AT_ONCE]
-            values = run_forward(self.forward, self.model.image, images, self._asked())
+        whole = not all(wish.companion.batched for wish in self.wishes)
+        at_once = 1 if whole else IMAGES_AT_ONCE
+        for start in range(0, len(batch.array), at_once):
+            images = batch.array[start : start + at_once]
+            values = run_forward(self.forward, self.model.image, images, self._asked(), whole)
             for wish in self.wishes:
-                found += [replace(p, image=start + p.image) for p in wish.project(values, self.seed)]
-            class_scores += [*self.scores.as_map(values[self.scores.tensor])] if self.scores else []
+                found += [replace(p, image=start + p.image) for p in wish.project(values, len(images), self.seed)]
+            class_scores += [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
         residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
         found.sort(key=lambda p: p.image)
         return Projections(
@@ -173,7 +175,12 @@ def activations(
     batch = read_batch(model, image)
     asked = {name: model.layer(name) for name in layers}
     session = open_forward(model, (), [layer.tensor for layer in asked.values()], device, threads)
-    values = run_forward(session, model.image, batch.array, [*{layer.tensor for layer in asked.values()}])
+    tensors = [*{layer.tensor for layer in asked.values()}]
+    if not any(layer.folded for layer in asked.values()):
+        values = run_forward(session, model.image, batch.array, tensors)
+    else:
+        rows = [run_forward(session, model.image, row[None], tensors, whole=True) for row in batch.array]
+        values = {name: np.concatenate([row[name] for row in rows]) for name in tensors}
     return {name: layer.as_map(values[layer.tensor]) for name, layer in asked.items()}
 
 
@@ -197,9 +204,9 @@ class _Wish:
     companion: Companion
     session: Session
 
-    def project(self, values: Mapping[str, np.ndarray], seed: Seed) -> list["_Projected"]:
-        """The projections of the layer's units, for images whose forward values these are."""
-        maps = self.layer.as_map(values[self.layer.tensor])
+    def project(self, values: Mapping[str, np.ndarray], images: int, seed: Seed) -> list["_Projected"]:
+        """The projections of the layer's units, for that many images whose forward values these are."""
+        maps = self.layer.as_map(values[self.layer.tensor])[:images]
         chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
         strengths = [float(maps[image, *_place(unit)]) for image, unit in chosen]
         signals: list[np.ndarray] = []
@@ -208,7 +215,7 @@ class _Wish:
             signal[0, *_place(unit)] = strength if seed == "activation" else 1
             signals.append(self.layer.as_stored(signal)[0])
         asked = {name: values[name] for name in self.companion.values}
-        pixels = run_companion(self.session, signals, [image for image, _ in chosen], asked)
+        pixels = run_companion(self.session, self.companion, signals, [image for image, _ in chosen], asked)
         return [
             _Projected(image, unit, strength, projected)
             for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True)

@@ -5,7 +5,7 @@ from math import pi, sqrt
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
-from zfviz.graph.reach import pointwise
+from zfviz.graph.reach import is_real, pointwise
 from zfviz.graph.rules import Signals, rule
 
 
@@ -55,9 +55,39 @@ def times_gaussian(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Mul", signal, net.emit("Mul", bell, net.constant(2 / sqrt(pi))))}
 
 
-@rule("HardSigmoid", reach=pointwise)
-def times_ramp_slope(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """The signal times alpha where the forward value lies on the ramp, strictly between 0 and 1."""
-    y = net.forward(layer.outputs[0])
-    ramp = net.emit("And", net.emit("Greater", y, net.constant(0)), net.emit("Less", y, net.constant(1)))
-    return {0: net.mask(ramp, net.emit("Mul", signal, net.constant(layer.attrs.get("alpha", 0.2))))}
+@rule("Sin", reach=pointwise, curved=True)
+def times_cosine(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal times cos(x)."""
+    return {0: net.emit("Mul", signal, net.emit("Cos", net.forward(layer.inputs[0])))}
+
+
+@rule("Cos", reach=pointwise, curved=True)
+def times_minus_sine(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal times -sin(x)."""
+    return {0: net.emit("Neg", net.emit("Mul", signal, net.emit("Sin", net.forward(layer.inputs[0]))))}
+
+
+@rule("Pow", reach=pointwise, curved=True)
+def times_power_slope(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal times e x^(e - 1); the exponent takes none."""
+    base, exponent = layer.inputs
+    power = net.numbers(exponent)
+    lower = net.emit("Pow", net.forward(base), net.emit("Sub", power, net.constant(1)))
+    return {0: net.unbroadcast(net.emit("Mul", signal, net.emit("Mul", power, lower)), layer, base)}
+
+
+@rule("Floor", reach=pointwise)
+@rule("Ceil", reach=pointwise)
+@rule("Round", reach=pointwise)
+@rule("Sign", reach=pointwise)
+def stop_at_steps(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Nothing: a step function has no slope."""
+    del layer, signal, net
+    return {0: None}
+
+
+@rule("Cast", reach=pointwise)
+@rule("CastLike", reach=pointwise)
+def cast_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal as it is, but nothing through a cast to integers, which is a step function."""
+    return {0: signal if is_real(layer.outputs[0]) else None, 1: None}

@@ -51,6 +51,38 @@ def over_divisor(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
+@rule("Mean", reach=pointwise)
+def share_evenly(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """An equal share of the signal, to each summand."""
+    return copy(layer, net.emit("Mul", signal, net.constant(1 / len(layer.inputs))), net)
+
+
+@rule("Max", reach=pointwise)
+@rule("Min", reach=pointwise)
+def choose(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal to the input that was chosen, in equal shares where several were."""
+    values = [net.forward(tensor) for tensor in layer.inputs]
+    chosen = [net.emit("Equal", value, net.forward(layer.outputs[0])) for value in values]
+    hits = [net.real(mask) for mask in chosen]
+    share = net.emit("Div", signal, net.total(hits))
+    return {
+        i: net.unbroadcast(net.emit("Mul", share, hits[i]), layer, t)
+        for i, t in enumerate(layer.inputs)
+        if net.wants(t)
+    }
+
+
+@rule("Where", reach=pointwise)
+def route(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal to the branch that was taken, element by element."""
+    condition, zero = net.forward(layer.inputs[0]), net.constant(0)
+    signals: dict[int, Tensor | None] = {0: None}
+    for index, parts in ((1, (signal, zero)), (2, (zero, signal))):
+        if net.wants(layer.inputs[index]):
+            signals[index] = net.unbroadcast(net.emit("Where", condition, *parts), layer, layer.inputs[index])
+    return signals
+
+
 @rule("Concat", reach=joined)
 def take_apart(layer: Node, signal: Tensor, net: Net) -> Signals:
     """To each input, the part of the signal that it filled."""

@@ -1,11 +1,14 @@
 """Normalisation: linear at inference (BatchNormalization), or skipped on the way down (LRN in the paper)."""
 
+from collections.abc import Iterable
+
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.net import Net
-from zfviz.graph.reach import dims, pointwise
+from zfviz.graph.reach import Tap, dims, pointwise
 from zfviz.graph.rules import Signals, rule
+from zfviz.graph.rules.shape import refuse_batch
 
 
 @rule("BatchNormalization", reach=pointwise)
@@ -18,6 +21,11 @@ def scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     ones = [1] * (len(dims(layer.inputs[0])) - 2)
     per_channel = net.emit("Reshape", net.emit("Div", gain, deviation), net.ints([-1, *ones]))
     return {0: net.emit("Mul", signal, per_channel)}
+
+
+def _before_axis(node: Node, index: int, axis: int) -> Tap | None:
+    """The axes before the normalised ones stay."""
+    return Tap(axis) if index == 0 and axis < node.attrs.get("axis", -1) % len(dims(node.inputs[0])) else None
 
 
 @rule("LRN", reach=pointwise, curved=True)
@@ -44,6 +52,79 @@ def skip(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal as it is: the paper skips contrast normalisation on the way down (ECCV 2014 text)."""
     del layer, net
     return {0: signal}
+
+
+@rule("InstanceNormalization", curved=True)
+def instance_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The gradient of each map, of mean 0 and variance 1, times the scale of its channel."""
+    rank = len(dims(layer.inputs[0]))
+    scaled = net.emit("Mul", signal, _by_channel(layer.inputs[1], rank, net))
+    x, epsilon = net.forward(layer.inputs[0]), layer.attrs.get("epsilon", 1e-5)
+    return {0: _standardised_back(x, scaled, range(2, rank), epsilon, net), 1: None, 2: None}
+
+
+@rule("GroupNormalization", curved=True)
+def group_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The gradient of each group of channels, of mean 0 and variance 1, times the scale of each channel."""
+    scaled = net.emit("Mul", signal, _by_channel(layer.inputs[1], len(dims(layer.inputs[0])), net))
+    groups = net.ints([0, layer.attrs["num_groups"], -1])
+    x, g = (net.emit("Reshape", t, groups) for t in (net.forward(layer.inputs[0]), scaled))
+    back = _standardised_back(x, g, [2], layer.attrs.get("epsilon", 1e-5), net)
+    return {0: net.reshape_like(back, layer.inputs[0]), 1: None, 2: None}
+
+
+@rule("LayerNormalization", reach=_before_axis, curved=True)
+def layer_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The gradient of each row, of mean 0 and variance 1, times the scale of each place in it."""
+    rank = len(dims(layer.inputs[0]))
+    axis = layer.attrs.get("axis", -1) % rank
+    refuse_batch(layer, axis, net)
+    scaled = net.emit("Mul", signal, net.forward(layer.inputs[1]))
+    x, epsilon = net.forward(layer.inputs[0]), layer.attrs.get("epsilon", 1e-5)
+    return {0: _standardised_back(x, scaled, range(axis, rank), epsilon, net), 1: None, 2: None}
+
+
+@rule("MeanVarianceNormalization", curved=True)
+def standardised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The gradient of values brought to mean 0 and variance 1 along some axes."""
+    rank = len(dims(layer.inputs[0]))
+    axes = sorted(axis % rank for axis in layer.attrs.get("axes", [0, 2, 3]))
+    refuse_batch(layer, axes[0], net)
+    # ONNX adds 1e-9 to the deviation, below what float32 can tell
+    return {0: _standardised_back(net.forward(layer.inputs[0]), signal, axes, 0.0, net)}
+
+
+@rule("LpNormalization", curved=True)
+def normalised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """(g - d sum(g y)) / norm, where d is the slope of the norm: y for p = 2, the signs of x for p = 1."""
+    axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))
+    refuse_batch(layer, axis, net)
+    x, y, axes = net.forward(layer.inputs[0]), net.forward(layer.outputs[0]), net.ints([axis])
+    euclidean = layer.attrs.get("p", 2) == 2
+    norm = net.emit("ReduceL2" if euclidean else "ReduceL1", x, axes, keepdims=1)
+    common = net.emit("ReduceSum", net.emit("Mul", signal, y), axes, keepdims=1)
+    slope = y if euclidean else net.emit("Sign", x)
+    rest = net.emit("Sub", signal, net.emit("Mul", slope, common))
+    return {0: net.mask(net.emit("Greater", norm, net.constant(0)), net.emit("Div", rest, norm))}
+
+
+def _standardised_back(x: Tensor, signal: Tensor, along: Iterable[int], epsilon: float, net: Net) -> Tensor:
+    """The gradient of n = (x - mean) / sqrt(variance + epsilon): (g - mean(g) - n mean(g n)) / deviation."""
+    axes = net.ints(list(along))
+
+    def mean(value: Tensor) -> Tensor:
+        return net.emit("ReduceMean", value, axes, keepdims=1)
+
+    centred, rest = (net.emit("Sub", value, mean(value)) for value in (x, signal))
+    variance = mean(net.emit("Mul", centred, centred))
+    deviation = net.emit("Sqrt", net.emit("Add", variance, net.constant(epsilon)))
+    normal = net.emit("Div", centred, deviation)
+    common = net.emit("Mul", normal, mean(net.emit("Mul", signal, normal)))
+    return net.emit("Div", net.emit("Sub", rest, common), deviation)
+
+
+def _by_channel(values: Tensor, rank: int, net: Net) -> Tensor:
+    return net.emit("Reshape", net.forward(values), net.ints([-1, *[1] * (rank - 2)]))
 
 
 def _channel_mean(tensor: Tensor, layer: Node, size: int, before: int, after: int, net: Net) -> Tensor:

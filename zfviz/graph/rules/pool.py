@@ -21,12 +21,16 @@ def unpool(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("AveragePool", reach=window)
 def spread(layer: Node, signal: Tensor, net: Net) -> Signals:
     """Spread each signal evenly over the window it was averaged from."""
-    kernel = layer.attrs["kernel_shape"]
-    share = net.emit("Div", signal, net.constant(_window_counts(layer)))
+    return {0: _to_windows(layer, net.emit("Div", signal, net.constant(_window_counts(layer))), net)}
+
+
+def _to_windows(layer: Node, signal: Tensor, net: Net) -> Tensor:
+    """Each signal at every place of its window; where windows overlap, signals add up."""
     # every channel is filtered alone, by ones: one kernel serves all when channels are moved to the batch
-    planes = net.emit("Reshape", share, net.ints([-1, 1, *dims(layer.outputs[0])[2:]]))
-    summed = net.filter(layer, planes, net.constant(np.ones([1, 1, *kernel])), like=layer.inputs[0], group=1)
-    return {0: net.reshape_like(summed, layer.inputs[0])}
+    planes = net.emit("Reshape", signal, net.ints([-1, 1, *dims(layer.outputs[0])[2:]]))
+    ones = net.constant(np.ones([1, 1, *layer.attrs["kernel_shape"]]))
+    summed = net.filter(layer, planes, ones, like=layer.inputs[0], group=1)
+    return net.reshape_like(summed, layer.inputs[0])
 
 
 def _window_counts(layer: Node) -> np.ndarray:
@@ -59,3 +63,39 @@ def unpool_over_map(layer: Node, signal: Tensor, net: Net) -> Signals:
     planes = net.emit("Reshape", net.forward(layer.inputs[0]), net.ints([0, 0, -1]))
     switches = net.emit("ArgMax", planes, axis=2, keepdims=1)
     return {0: net.scatter_add(switches, signal, like=layer.inputs[0])}
+
+
+@rule("LpPool", reach=window, curved=True)
+def spread_by_size(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Over each window, the signal times sign(x) (|x| / y)^(p - 1): the gradient of the norm y."""
+    return {0: _norm_back(layer, _to_windows(layer, _over_powers(layer, signal, net), net), net)}
+
+
+@rule("GlobalLpPool", curved=True)
+def spread_by_size_over_map(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """Over each map, the signal times sign(x) (|x| / y)^(p - 1): the gradient of the norm y."""
+    return {0: _norm_back(layer, _over_powers(layer, signal, net), net)}
+
+
+def _over_powers(layer: Node, signal: Tensor, net: Net) -> Tensor:
+    """The signal over y^(p - 1), nothing where y is 0."""
+    norm = net.forward(layer.outputs[0])
+    power = net.emit("Pow", norm, net.constant(layer.attrs.get("p", 2) - 1))
+    return net.mask(net.emit("Greater", norm, net.constant(0)), net.emit("Div", signal, power))
+
+
+def _norm_back(layer: Node, shares: Tensor, net: Net) -> Tensor:
+    """The shares of each place times sign(x) |x|^(p - 1)."""
+    x = net.forward(layer.inputs[0])
+    powers = net.emit("Pow", net.emit("Abs", x), net.constant(layer.attrs.get("p", 2) - 1))
+    return net.emit("Mul", net.emit("Mul", net.emit("Sign", x), powers), shares)
+
+
+@rule("MaxUnpool")
+def pool_by_switches(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal from where each value was put."""
+    plane = prod(dims(layer.outputs[0])[2:])
+    places = net.emit("Mod", net.forward(layer.inputs[1]), net.ints(plane))
+    flat, places = (net.emit("Reshape", t, net.ints([0, 0, -1])) for t in (signal, places))
+    rows = net.emit("Expand", places, net.emit("Shape", net.slice(flat, [0], [1], [2])))
+    return {0: net.reshape_like(net.emit("GatherElements", flat, rows, axis=2), layer.inputs[0]), 1: None}

@@ -1,13 +1,15 @@
 """Ops that move values without changing them."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import prod
 from typing import Any, cast
 
 import numpy as np
 from onnx_graphsurgeon import Constant, Node, Tensor
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.net import Net
+from zfviz.graph.net import BatchError, Net
 from zfviz.graph.reach import Tap, dims, permuted, pointwise, regrouped
 from zfviz.graph.rules import Signals, rule
 
@@ -43,6 +45,8 @@ def permute_back(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("Size")
 @rule("ArgMax")
 @rule("ArgMin")
+@rule("NonZero")
+@rule("OneHot")
 def stop(layer: Node, signal: Tensor, net: Net) -> Signals:
     """Nothing: what comes out does not change with the input's values."""
     del signal, net
@@ -77,8 +81,8 @@ def slice_of(layer: Node) -> dict[int, tuple[int, int, int]]:
     """By axis, the first index, the count and the step that a Slice takes."""
     sizes = dims(layer.inputs[0])
     starts, ends = (constant_of(layer, i, name).tolist() for i, name in ((1, "starts"), (2, "ends")))
-    axes = constant_of(layer, 3, "axes").tolist() if _given(layer, 3) else list(range(len(starts)))
-    steps = constant_of(layer, 4, "steps").tolist() if _given(layer, 4) else [1] * len(starts)
+    axes = constant_of(layer, 3, "axes").tolist() if is_given(layer, 3) else list(range(len(starts)))
+    steps = constant_of(layer, 4, "steps").tolist() if is_given(layer, 4) else [1] * len(starts)
     taken: dict[int, tuple[int, int, int]] = {}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         indices = range(*slice(start, _reachable(end, step, sizes[axis]), step).indices(sizes[axis]))
@@ -135,7 +139,7 @@ def _pads(layer: Node) -> tuple[list[int], list[int]]:
     """The padding before and after, for every axis."""
     rank = len(dims(layer.inputs[0]))
     pads = constant_of(layer, 1, "pads").tolist()
-    axes = constant_of(layer, 3, "axes").tolist() if _given(layer, 3) else list(range(rank))
+    axes = constant_of(layer, 3, "axes").tolist() if is_given(layer, 3) else list(range(rank))
     before, after = [0] * rank, [0] * rank
     for axis, low, high in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         before[axis], after[axis] = low, high
@@ -155,10 +159,141 @@ def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.gather_back(signal, places, axis, like=layer.inputs[0])}
 
 
+@rule("GatherElements")
+def scatter_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal where it was taken from; what was taken more than once adds up."""
+    axis = layer.attrs.get("axis", 0) % len(dims(layer.inputs[0]))
+    refuse_batch(layer, axis, net)
+    places = net.emit("Expand", net.forward(layer.inputs[1]), net.emit("Shape", signal))
+    zeros = _zeros_like(layer.inputs[0], signal, net)
+    return {0: net.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add"), 1: None}
+
+
+@rule("GatherND")
+def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal where it was taken from; what was taken more than once adds up."""
+    if net.batched:
+        raise BatchError("its places count the batch")
+    size, batch = dims(layer.inputs[0]), int(layer.attrs.get("batch_dims", 0))
+    places = constant_of(layer, 1, "indices")
+    flat = np.arange(prod(size)).reshape(size)
+    if batch:
+        rows = places.reshape(prod(size[:batch]), -1, places.shape[-1])
+        chosen = [flat.reshape(len(rows), *size[batch:])[i][tuple(np.moveaxis(r, -1, 0))] for i, r in enumerate(rows)]
+        flat = np.stack(chosen)
+    else:
+        flat = flat[tuple(np.moveaxis(places, -1, 0))]
+    whole = net.emit("Reshape", signal, net.ints([1, 1, -1]))
+    zeros = net.constant(np.zeros([1, 1, prod(size)]))
+    targets = net.constant(flat.reshape(1, 1, -1), np.int64)
+    summed = net.emit("ScatterElements", zeros, targets, whole, axis=2, reduction="add")
+    return {0: net.reshape_like(summed, layer.inputs[0])}
+
+
+@rule("TopK")
+def back_to_places(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal where each of the largest values was."""
+    axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))
+    refuse_batch(layer, axis, net)
+    places = net.emit("Expand", net.forward(layer.outputs[1]), net.emit("Shape", signal))
+    zeros = _zeros_like(layer.inputs[0], signal, net)
+    return {0: net.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add")}
+
+
+def _zeros_like(tensor: Tensor, signal: Tensor, net: Net) -> Tensor:
+    """Zeros in the shape of a forward tensor, in as many rows as the signal has."""
+    zeros = net.constant(np.zeros([1, *dims(tensor)[1:]] if net.batched else dims(tensor)))
+    if not net.batched:
+        return zeros
+    rank = len(dims(tensor))
+    rows = net.slice(signal, [0] * (rank - 1), [1] * (rank - 1), range(1, rank))
+    return net.emit("Add", zeros, net.emit("Mul", rows, net.constant(0)))
+
+
+@rule("ScatterElements")
+@rule("ScatterND")
+def overwrite_back(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """To the data, the signal where nothing was written; to the updates, the signal from where each was written."""
+    if layer.attrs.get("reduction", "none") != "none":
+        raise UnsupportedError("it reduces what it writes; only overwriting has a rule")
+    if net.batched:
+        raise BatchError("its places count the batch")
+    places = net.forward(layer.inputs[1])
+    nothing = net.constant(np.zeros(dims(layer.inputs[2])))
+    signals: dict[int, Tensor | None] = {1: None}
+    if net.wants(layer.inputs[0]):
+        signals[0] = net.emit(layer.op, signal, places, nothing, **layer.attrs)
+    if net.wants(layer.inputs[2]):
+        taken = {"ScatterElements": "GatherElements", "ScatterND": "GatherND"}[layer.op]
+        kept = {name: value for name, value in layer.attrs.items() if name == "axis"}
+        signals[2] = net.emit(taken, signal, places, **kept)
+    return signals
+
+
+@rule("Expand")
+def sum_repeats(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The sum of the signals at the copies of each value."""
+    return {0: net.unbroadcast(signal, layer, layer.inputs[0])}
+
+
+@rule("Tile")
+def sum_tiles(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The sum of the signals at the copies of each value."""
+    repeats = constant_of(layer, 1, "repeats").tolist()
+    sizes = net.rows(layer.inputs[0])
+    if repeats[0] != 1:
+        refuse_batch(layer, 0, net)
+    parts = [part for pair in zip(repeats, sizes, strict=True) for part in pair]
+    apart = net.emit("Reshape", signal, net.ints([-1 if part is None else part for part in parts]))
+    return {0: net.emit("ReduceSum", apart, net.ints(list(range(0, len(parts), 2))), keepdims=0)}
+
+
+def _blocks(node: Node, index: int, axis: int) -> Tap | None:
+    """Places in a block of the larger map share one place of the smaller."""
+    if axis < 2:
+        return Tap(0) if axis == 0 else None
+    size: int = node.attrs["blocksize"]
+    return Tap(axis, size, 0, size) if node.op == "SpaceToDepth" else Tap(axis, Fraction(1, size))
+
+
+@rule("SpaceToDepth", reach=_blocks)
+def depth_to_space(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal of each channel, back at its place in the block."""
+    return {0: net.emit("DepthToSpace", signal, blocksize=layer.attrs["blocksize"])}
+
+
+@rule("DepthToSpace", reach=_blocks)
+def space_to_depth(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal of each place in a block, back at its channel."""
+    _, channels, height, width = dims(layer.inputs[0])
+    size: int = layer.attrs["blocksize"]
+    if layer.attrs.get("mode", "DCR") == "DCR":
+        return {0: net.emit("SpaceToDepth", signal, blocksize=size)}
+    rows = -1 if net.batched else dims(layer.inputs[0])[0]
+    blocks = net.emit("Reshape", signal, net.ints([rows, channels // size**2, height, size, width, size]))
+    return {0: net.reshape_like(net.emit("Transpose", blocks, perm=[0, 1, 3, 5, 2, 4]), layer.inputs[0])}
+
+
+@rule("CumSum")
+def sum_from_behind(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The running sum of the signal from the other end."""
+    axis = constant_of(layer, 1, "axis")
+    refuse_batch(layer, int(axis) % len(dims(layer.inputs[0])), net)
+    turned = {"exclusive": layer.attrs.get("exclusive", 0), "reverse": 1 - layer.attrs.get("reverse", 0)}
+    return {0: net.emit("CumSum", signal, net.constant(axis, np.int64), **turned)}
+
+
+@rule("Trilu")
+def same_triangle(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal of the triangle that was kept."""
+    diagonal = [net.forward(layer.inputs[1])] if is_given(layer, 1) else []
+    return {0: net.emit("Trilu", signal, *diagonal, upper=layer.attrs.get("upper", 1))}
+
+
 def refuse_batch(layer: Node, axis: int, net: Net) -> None:
-    """UnsupportedError where `axis` of the layer's input is the batch: each signal there belongs to an image alone."""
-    if axis == 0 and dims(layer.inputs[0])[0] == dims(net.canonical.image)[0]:
-        raise UnsupportedError("it works along the batch")
+    """BatchError where `axis` of the layer's input is the batch: each signal there belongs to an image alone."""
+    if axis == 0 and net.batched:
+        raise BatchError(f"{layer.op} works along the batch")
 
 
 def constant_of(layer: Node, index: int, what: str) -> np.ndarray:
@@ -169,5 +304,6 @@ def constant_of(layer: Node, index: int, what: str) -> np.ndarray:
     return np.asarray(tensor.values)
 
 
-def _given(layer: Node, index: int) -> bool:
+def is_given(layer: Node, index: int) -> bool:
+    """Whether an optional input is there."""
     return len(layer.inputs) > index and not layer.inputs[index].is_empty()

@@ -1,0 +1,138 @@
+"""Rectifiers: activations, of one node or of several, that the methods tell apart (paper, section 2.1)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from zfviz.graph.reach import dims
+
+# fmt: off
+ELEMENTWISE = frozenset((
+    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Softplus", "Softsign", "Gelu", "HardSwish",
+    "Mish", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Pow",
+    "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean",
+))
+# fmt: on
+"""Ops whose outputs depend on one element of each input; from these, activations are spelled."""
+
+UNCHANGED = frozenset(("Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"))
+"""Ops that count as identity between the nodes of an activation."""
+
+LONGEST = 16
+"""Nodes; no known activation is spelled with more than ten."""
+
+FAR = np.array([100.0, 200.0, 400.0])
+"""Where an activation is as good as linear, and the exponential of it still a double."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rectifier:
+    """An activation f from `entry` to the output of the last of its `nodes`.
+
+    Far from 0 it is `above` times a positive x and `below` times a negative one: r(x) of the design, which `deconvnet`
+    applies to the signal. Each is an array that broadcasts with x.
+    """
+
+    entry: gs.Tensor
+    nodes: tuple[gs.Node, ...]
+    above: np.ndarray
+    below: np.ndarray
+
+
+def find_rectifiers(nodes: Iterable[gs.Node], live: frozenset[str]) -> dict[str, Rectifier]:
+    """The rectifiers among nodes in the order in which they run, by the name of their output; `live` are the tensors
+    that descend from the image.
+    """
+    places = {id(node): place for place, node in enumerate(nodes)}
+    found: dict[str, Rectifier] = {}
+    for node in nodes:
+        if (region := _region(node, live, places)) and (rectifier := _as_rectifier(*region)):
+            found[node.outputs[0].name] = rectifier
+    return found
+
+
+def _region(node: gs.Node, live: frozenset[str], places: dict[int, int]) -> tuple[gs.Tensor, list[gs.Node]] | None:
+    """The fewest elementwise nodes that make `node`'s output from one tensor and constants: that tensor, and them."""
+    if node.op not in ELEMENTWISE:
+        return None
+    taken: dict[int, gs.Node] = {}
+    open_tensors: dict[str, gs.Tensor] = {}
+    latest = node
+    while len(taken) < LONGEST:
+        if not _is_elementwise(latest, live):
+            return None
+        taken[id(latest)] = latest
+        open_tensors |= {t.name: t for t in latest.inputs if t.name in live}
+        if len(open_tensors) == 1:
+            (entry,) = open_tensors.values()
+            return entry, sorted(taken.values(), key=lambda n: places[id(n)])
+        makers = [t.inputs[0] for t in open_tensors.values() if t.inputs]
+        if not makers:
+            return None
+        latest = max(makers, key=lambda n: places.get(id(n), -1))
+        for output in latest.outputs:
+            open_tensors.pop(output.name, None)
+    return None
+
+
+def _is_elementwise(node: gs.Node, live: frozenset[str]) -> bool:
+    return not node.domain and (
+        node.op in UNCHANGED
+        or (
+            node.op in ELEMENTWISE
+            and all(isinstance(t, gs.Constant) or t.is_empty() or t.name in live for t in node.inputs)
+        )
+    )
+
+
+def _as_rectifier(entry: gs.Tensor, nodes: Sequence[gs.Node]) -> Rectifier | None:
+    """The activation that the nodes make of `entry`, where it bends a signal: 0 <= below < above."""
+    values = _evaluate(entry, nodes, np.concatenate([FAR, -FAR]))
+    if values is None:
+        return None
+    up, down = values[:3], values[3:]
+    above, above_further = (up[1] - up[0]) / 100, (up[2] - up[1]) / 200
+    below, below_further = (down[0] - down[1]) / 100, (down[1] - down[2]) / 200
+    settled = np.allclose([above, below], [above_further, below_further], rtol=1e-3, atol=1e-4)
+    below = np.where(np.abs(below) < 1e-6, 0, below)
+    if not settled or not np.all((above > 1e-3) & (below >= 0) & (below < above * (1 - 1e-3))):
+        return None
+    return Rectifier(entry, tuple(nodes), above, below)
+
+
+def _evaluate(entry: gs.Tensor, nodes: Sequence[gs.Node], points: np.ndarray) -> np.ndarray | None:
+    """What the nodes make of a tensor filled with each of the points: [points, ...]; None where they cannot run so."""
+    constants = {t.name: t.values for n in nodes for t in n.inputs if isinstance(t, gs.Constant)}
+    if any(value.ndim > max(1, len(dims(entry)) - 1) and len(value) != 1 for value in constants.values()):
+        return None
+    rank = max(1, len(dims(entry)))
+    graph = GraphProto(
+        name="activation",
+        node=[_spelled(node) for node in nodes],
+        input=[helper.make_tensor_value_info(entry.name, TensorProto.DOUBLE, [len(points), *[1] * (rank - 1)])],
+        output=[helper.make_tensor_value_info(nodes[-1].outputs[0].name, TensorProto.DOUBLE, None)],
+        initializer=[numpy_helper.from_array(_widened(value), name) for name, value in constants.items()],
+    )
+    model = ModelProto(ir_version=8, opset_import=[helper.make_opsetid("", 21)], graph=graph)
+    with np.errstate(all="ignore"):
+        try:
+            reference: Any = ReferenceEvaluator(model)
+            (values,) = reference.run(None, {entry.name: points.reshape(-1, *[1] * (rank - 1))})
+        except Exception:  # the reference has no such op, or not for doubles
+            return None
+    return np.asarray(values) if np.isfinite(values).all() else None
+
+
+def _spelled(node: gs.Node) -> NodeProto:
+    if node.op in UNCHANGED:
+        return helper.make_node("Identity", [node.inputs[0].name], [node.outputs[0].name])
+    return helper.make_node(node.op, [t.name for t in node.inputs], [node.outputs[0].name], **node.attrs)
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float64) if value.dtype.kind == "f" else value

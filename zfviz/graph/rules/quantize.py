@@ -1,0 +1,46 @@
+"""Quantisation: rounding passes a signal as it is, in the units of what it makes (straight-through)."""
+
+from onnx_graphsurgeon import Node, Tensor
+
+from zfviz.graph.net import Net
+from zfviz.graph.reach import dims, pointwise
+from zfviz.graph.rules import Signals, rule
+from zfviz.graph.rules.shape import is_given
+
+STRAIGHT_THROUGH = "rounding and saturation pass the signal as it is (straight-through)"
+
+
+@rule("QuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH)
+@rule("DynamicQuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH)
+def over_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal over the scale, which takes none itself."""
+    scale = layer.outputs[1] if layer.op == "DynamicQuantizeLinear" else layer.inputs[1]
+    return {0: net.emit("Div", signal, _along_axis(layer, net.forward(scale), scale, net)), 1: None, 2: None}
+
+
+@rule("DequantizeLinear", reach=pointwise)
+def times_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
+    """The signal times the scale, which takes none itself."""
+    scale = layer.inputs[1]
+    return {0: net.emit("Mul", signal, _along_axis(layer, net.forward(scale), scale, net)), 1: None, 2: None}
+
+
+def _along_axis(layer: Node, scale: Tensor, like: Tensor, net: Net) -> Tensor:
+    """A scale for each slice of an axis, so that it broadcasts with the signal."""
+    if len(dims(like)) != 1 or dims(like) == (1,):
+        return scale
+    rank = len(dims(layer.inputs[0]))
+    axis = layer.attrs.get("axis", 1) % rank
+    return net.emit("Reshape", scale, net.ints([-1 if a == axis else 1 for a in range(rank)]))
+
+
+def without_zero(layer: Node, index: int, zero: int, net: Net, axis: int) -> Tensor:
+    """An integer factor of the layer as real numbers, less its zero point, which may be one a slice of `axis`."""
+    factor = net.numbers(layer.inputs[index])
+    if not is_given(layer, zero):
+        return factor
+    point = net.numbers(layer.inputs[zero])
+    if len(dims(layer.inputs[zero])) == 1:
+        rank = len(dims(layer.inputs[index]))
+        point = net.emit("Reshape", point, net.ints([-1 if a == axis % rank else 1 for a in range(rank)]))
+    return net.emit("Sub", factor, point)

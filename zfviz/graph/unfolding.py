@@ -1,0 +1,130 @@
+"""Unfolding: operators that are functions, and branches that are always taken, replaced by what they hold."""
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.inliner import inline_selected_functions
+
+from zfviz.graph.source import OPSET, opset_of
+
+STANDARD = ("", "ai.onnx")
+
+
+def inline_newest(proto: ModelProto) -> ModelProto:
+    """The model with operators that the canonical opset lacks replaced by the functions that ONNX defines them by."""
+    version = opset_of(proto)
+    newest = {
+        n.op_type
+        for n in proto.graph.node
+        if n.domain in STANDARD and version > OPSET and not is_known(n.op_type, OPSET)
+    }
+    if not newest:
+        return proto
+    bare = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    bare.graph.CopyFrom(_without_weights(proto.graph))
+    for node in bare.graph.node:
+        if node.op_type in newest:
+            _write_defaults(node, version)
+    inlined = inline_selected_functions(bare, [("", op) for op in newest], inline_schema_functions=True)
+    return with_nodes(proto, _with_plain_casts(inlined))
+
+
+def _with_plain_casts(proto: ModelProto) -> list[NodeProto]:
+    """The nodes with each CastLike as a Cast: what is cast like the image's descendants does not descend from it."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
+    return [
+        helper.make_node("Cast", node.input[:1], node.output, node.name, to=types[node.input[1]])
+        if node.op_type == "CastLike" and node.input[1] in types
+        else node
+        for node in proto.graph.node
+    ]
+
+
+def is_known(op: str, version: int) -> bool:
+    """Whether ONNX has the operator at an opset."""
+    try:
+        onnx.defs.get_schema(op, version)
+    except onnx.defs.SchemaError:
+        return False
+    return True
+
+
+def _without_weights(graph: GraphProto) -> GraphProto:
+    declared = {value.name for value in graph.input}
+    weights = [helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in graph.initializer]
+    inputs = [*graph.input, *(w for w in weights if w.name not in declared)]
+    return GraphProto(name=graph.name, node=graph.node, input=inputs, output=graph.output, value_info=graph.value_info)
+
+
+def _write_defaults(node: NodeProto, version: int) -> None:
+    """Say what a node leaves to defaults: the inliner of onnx 1.23 forgets them (https://github.com/onnx/onnx)."""
+    said = {attribute.name for attribute in node.attribute}
+    for name, attribute in onnx.defs.get_schema(node.op_type, version).attributes.items():
+        if name not in said and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
+
+
+def with_nodes(proto: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
+    """The model with other nodes."""
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    del changed.graph.node[:]
+    changed.graph.node.extend(nodes)
+    return changed
+
+
+def splice_branches(proto: ModelProto, known: Mapping[str, TensorProto]) -> ModelProto:
+    """The model with the branch taken in the place of each If whose condition is `known`."""
+    if not any(_is_decided(node, known) for node in proto.graph.node):
+        return proto
+    nodes: list[NodeProto] = []
+    weights: list[TensorProto] = []
+    for node in proto.graph.node:
+        if not _is_decided(node, known):
+            nodes.append(node)
+            continue
+        taken = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
+        branch = next(a.g for a in node.attribute if a.name == taken)
+        inner = [*(t.name for t in branch.initializer), *(name for n in branch.node for name in n.output)]
+        names = {name: f"{node.output[0]}/{name}" for name in inner if name}
+        weights += [_renamed_tensor(t, names[t.name]) for t in branch.initializer]
+        nodes += [_renamed(n, names) for n in branch.node]
+        nodes += [
+            helper.make_node("Identity", [names.get(value.name, value.name)], [output])
+            for value, output in zip(branch.output, node.output, strict=True)
+        ]
+    spliced = with_nodes(proto, nodes)
+    spliced.graph.initializer.extend(weights)
+    return spliced
+
+
+def _is_decided(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
+    return node.op_type == "If" and node.domain in STANDARD and node.input[0] in known
+
+
+def _renamed_tensor(tensor: TensorProto, name: str) -> TensorProto:
+    renamed = TensorProto()
+    renamed.CopyFrom(tensor)
+    renamed.name = name
+    return renamed
+
+
+def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
+    """The node with tensors renamed, also where its bodies read them."""
+    renamed = NodeProto()
+    renamed.CopyFrom(node)
+    for field in (renamed.input, renamed.output):
+        field[:] = [names.get(name, name) for name in field]
+    for attribute in renamed.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            body = attribute.g
+            hidden = {t.name for t in body.initializer} | {name for n in body.node for name in n.output}
+            outer = {name: new for name, new in names.items() if name not in hidden}
+            changed = [_renamed(n, outer) for n in body.node]
+            del body.node[:]
+            body.node.extend(changed)
+            for output in body.output:
+                output.name = outer.get(output.name, output.name)
+    return renamed
