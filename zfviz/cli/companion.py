@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from zfviz.cli.options import input_shape_option, method_option, model_argument
+from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument, precision_option
 
 
 @click.command()
@@ -20,18 +20,22 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument
     show_default=True,
     help="Which ops unpool; the pixels are the same.",
 )
+@precision_option
 @click.option("--forward", metavar="FILE", help="Also write the forward graph that feeds it.")
 @click.option("--shared-weights", is_flag=True, help="Store the weights once, in a data file that both graphs read.")
 @input_shape_option
+@input_option
 def companion(
     model: str,
     layer: str,
     output: str,
     method: Any,
     unpool: Any,
+    precision: Any,
     forward: str | None,
     shared_weights: bool,
     input_shape: tuple[int, ...] | None,
+    inputs: dict[str, str],
 ) -> None:
     """Write the graph that projects signals of one layer of MODEL to pixels.
 
@@ -48,8 +52,8 @@ def companion(
 
     if shared_weights and not forward:
         raise click.UsageError("--shared-weights shares them with the forward graph; give --forward FILE too.")
-    loaded = load(model, input_shape)
-    back = build(loaded, layer, method, unpool)
+    loaded = load(model, input_shape, inputs=inputs)
+    back = build(loaded, layer, method, unpool, precision)
     folder = loaded.source.folder
     if forward is None:
         paths = write_graph(back, Path(output), folder)

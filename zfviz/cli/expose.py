@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from zfviz.cli.options import input_shape_option, method_option, model_argument
+from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
 
 
 @click.command()
@@ -16,7 +16,15 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument
 )
 @method_option
 @input_shape_option
-def expose(model: str, output: str, layers: tuple[str, ...], method: Any, input_shape: tuple[int, ...] | None) -> None:
+@input_option
+def expose(
+    model: str,
+    output: str,
+    layers: tuple[str, ...],
+    method: Any,
+    input_shape: tuple[int, ...] | None,
+    inputs: dict[str, str],
+) -> None:
     """Write MODEL with the activations of its layers as outputs, and all that the companions of those layers take.
 
     \b
@@ -28,6 +36,6 @@ def expose(model: str, output: str, layers: tuple[str, ...], method: Any, input_
     from zfviz.studies.graphs import expose as build
     from zfviz.studies.graphs import write_graph
 
-    loaded = load(model, input_shape)
+    loaded = load(model, input_shape, inputs=inputs)
     for path in write_graph(build(loaded, layers or None, method), Path(output), loaded.source.folder):
         click.echo(path)

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from zfviz.cli.options import input_shape_option, method_option, model_argument
+from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
 
 
 @click.command()
 @model_argument
 @method_option
 @input_shape_option
+@input_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, as_json: bool) -> None:
+def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, inputs: dict[str, str], as_json: bool) -> None:
     """List the layers of MODEL: name, op, shape, receptive field, stride, how a signal passes it on the way down.
 
     \b
@@ -26,7 +27,7 @@ def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, as_json
     from zfviz.runtime.loading import load
     from zfviz.studies.layers import describe_layers
 
-    rows = describe_layers(load(model, input_shape), method)
+    rows = describe_layers(load(model, input_shape, inputs=inputs), method)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return

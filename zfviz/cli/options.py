@@ -32,6 +32,33 @@ input_shape_option = click.option(
 )
 
 
+def named_files(context: click.Context, parameter: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    """Parse NAME=FILE, as often as it is given."""
+    del context, parameter
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, file) in zip(texts, pairs, strict=True):
+        if not name or not file:
+            raise click.BadParameter(f"{text!r}; expected NAME=FILE.npy, such as scale=scale.npy.")
+    return {name: file for name, _, file in pairs}
+
+
+input_option = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    callback=named_files,
+    metavar="NAME=FILE.npy",
+    help="A value for an input besides the image; may be given again.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the companion computes in, whatever the model's own type.",
+)
+
+
 def unit(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> Any:
     """Parse CHANNEL or CHANNEL,Y,X."""
     units = [_numbers(text) for text in texts]

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from zfviz.cli.options import input_shape_option, method_option, model_argument, parts, unit
+from zfviz.cli.options import (
+    input_option,
+    input_shape_option,
+    method_option,
+    model_argument,
+    parts,
+    precision_option,
+    unit,
+)
 
 
 @click.command()
@@ -34,9 +42,11 @@ from zfviz.cli.options import input_shape_option, method_option, model_argument,
     help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]",
 )
 @input_shape_option
+@input_option
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to run."
 )
+@precision_option
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
 @click.option("--out", default=".", show_default=True, metavar="DIR", help="Where the files go.")
 @click.option(
@@ -49,6 +59,7 @@ def project(
     model: str,
     layers: tuple[str, ...],
     input_shape: tuple[int, ...] | None,
+    inputs: dict[str, str],
     preprocess: str | None,
     verify: bool,
     out: str,
@@ -74,7 +85,7 @@ def project(
     records: list[dict[str, Any]] = []
     try:
         with progress(Path(model).name, len(images)) as advance:
-            projector = prepare(load(model, input_shape, preprocess), layers or None, **options)
+            projector = prepare(load(model, input_shape, preprocess, inputs), layers or None, **options)
             for projections in projector.each(images, verify):
                 said |= dict.fromkeys((*projections.warnings(), f"ran on {projections.device}"))
                 if worst := projections.residual:

@@ -19,12 +19,10 @@ from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.fusions import set_apart, unfold
 from zfviz.graph.reach import dims
 from zfviz.graph.rectifiers import Rectifier, find_rectifiers
-from zfviz.graph.source import OPSET, opset_of, stored_constants
+from zfviz.graph.source import OPSET, SMALL, opset_of, stored_constants
 from zfviz.graph.unfolding import inline_newest, splice_branches
 
 FIRST_OPSET_WITH_COORDINATES = 11
-SMALL = 1024
-"""Constants of at most this many elements are at hand in the canonical form; larger ones are weights."""
 
 Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 """Runs a model on an image of zeros and gives the named tensors; the runtime floor provides it."""
@@ -58,16 +56,22 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
     weights = dict(stored_constants(spelled.graph))
     seen: dict[str, np.ndarray] = {}
     bare = skeleton(spelled, image, weights, seen)
-    while asked := _unanswered(_infer(bare), image.name, set(weights), set(seen)):
+    while asked := _unanswered(inferred := _infer(bare), image.name, set(weights), set(seen)):
         values = evaluate(spelled, [*asked.constants, *asked.shapes])
         weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
         seen |= {name: values[name] for name in asked.shapes}
         spelled = splice_branches(spelled, weights)
         weights |= stored_constants(spelled.graph)
         bare = skeleton(spelled, image, weights, seen)
-    graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET)), bare))
+    graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET), _ranks(inferred)), bare))
     made_by = {output: node for node in proto.graph.node for output in node.output}
     return _settle(proto, graph, image.name, weights, made_by)
+
+
+def _ranks(proto: ModelProto) -> dict[str, int]:
+    values = (*proto.graph.input, *proto.graph.value_info, *proto.graph.output)
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    return ranks | {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
 
 
 def convert(proto: ModelProto, opset: int) -> ModelProto:
@@ -285,7 +289,7 @@ def _explicit_window(node: gs.Node) -> None:
         node.attrs["kernel_shape"] = list(dims(node.inputs[1])[2:])
     for name, default in (("strides", [1] * rank), ("dilations", [1] * rank), ("pads", [0] * 2 * rank)):
         node.attrs.setdefault(name, default)
-    if node.op in ("Conv", "ConvTranspose"):
+    if node.op in ("Conv", "ConvInteger", "ConvTranspose"):
         node.attrs.setdefault("group", 1)
     mode = node.attrs.pop("auto_pad", "NOTSET")
     if node.op == "ConvTranspose" and (mode != "NOTSET" or "output_shape" in node.attrs):
@@ -332,15 +336,25 @@ def _explicit_perm(node: gs.Node) -> None:
     node.attrs.setdefault("perm", list(reversed(range(len(dims(node.inputs[0]))))))
 
 
+def _explicit_resize(node: gs.Node) -> None:
+    """Leave out inputs that are empty, and say in today's words how TensorFlow places the nearest neighbours."""
+    node.inputs = [gs.Variable.empty() if isinstance(t, gs.Constant) and not t.values.size else t for t in node.inputs]
+    if node.attrs.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
+        node.attrs["coordinate_transformation_mode"] = "half_pixel"
+        node.attrs["nearest_mode"] = "round_prefer_ceil"
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
 _EXPLICIT: dict[str, Callable[[gs.Node], Any]] = {
     "Conv": _explicit_window,
+    "ConvInteger": _explicit_window,
     "ConvTranspose": _explicit_window,
     "MaxPool": _explicit_window,
     "AveragePool": _explicit_window,
     "LpPool": _explicit_window,
     "Transpose": _explicit_perm,
+    "Resize": _explicit_resize,
 }

@@ -141,7 +141,7 @@ class _Walk:
                 return self._refuse(node, f"no rule for {op_key(node)} (opset {opset_of(net.canonical.proto)})", wanted)
             self._check_batch(node)
             rectifier = net.canonical.rectifiers.get(node.outputs[0].name)
-            if method != "gradient" and rule.method is None and rectifier is not None:
+            if rectifier is not None and rule.method is None and method in rectifier.told_apart_by:
                 return self._bend(node, rectifier, _only_first(coming), method)
             signals = rule.transpose(node, coming if rule.every_output else _only_first(coming), net)
             if missing := [index for index, _ in wanted if index not in signals]:
@@ -174,10 +174,9 @@ class _Walk:
         """Past an activation, of as many nodes as it has: `deconvnet` sends r(signal); `guided` f' times that, where
         f' has the gain of r already.
         """
-        bent = self._net.rectify(signal, rectifier, gain=method == "deconvnet")
-        if method == "deconvnet":
-            return [(rectifier.entry, bent)]
-        arrived = {node.outputs[0].name: [bent]}
+        if method == "deconvnet" and (rectifier.bends or rectifier.passed_over):
+            return [(rectifier.entry, self._net.rectify(signal, rectifier, gain=True))]
+        arrived = {node.outputs[0].name: [self._net.rectify(signal, rectifier, gain=False)]}
         self._run(rectifier.nodes, arrived, "gradient")
         return [(rectifier.entry, back) for back in arrived[rectifier.entry.name]]
 

@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import OPSET, Canonical, relabel, skeleton
 from zfviz.graph.reach import dims
-from zfviz.graph.source import opset_of
+from zfviz.graph.source import opset_of, read_by
 
 FIRST_OPSET_WITH_INDICES = 8
 
@@ -45,7 +45,7 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
     for node in reversed(proto.graph.node):
         if needed & set(node.output):
             nodes.append(node)
-            needed |= set(node.input) | {name for a in node.attribute if a.HasField("g") for name in _outer_names(a.g)}
+            needed |= read_by(node)
     graph = GraphProto(
         name=proto.graph.name or "graph",
         node=reversed(nodes),
@@ -54,12 +54,6 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
         initializer=[i for i in proto.graph.initializer if i.name in needed],
     )
     return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
-
-
-def _outer_names(graph: GraphProto) -> set[str]:
-    """All names that the nodes of a body read."""
-    bodies = (a.g for node in graph.node for a in node.attribute if a.HasField("g"))
-    return {name for node in graph.node for name in node.input}.union(*map(_outer_names, bodies))
 
 
 def _types(canonical: Canonical) -> dict[str, ValueInfoProto]:

@@ -1,13 +1,14 @@
 """Fused operators of onnxruntime (its docs/ContribOperators.md), spelled out in those of ONNX."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.unfolding import STANDARD, is_known, with_nodes
+from zfviz.graph.source import with_nodes
+from zfviz.graph.unfolding import STANDARD, is_known
 
 APART = "onnxruntime"
 """A domain for operators that onnxruntime runs as if they were ONNX's."""
@@ -29,33 +30,43 @@ def set_apart(proto: ModelProto, version: int) -> ModelProto:
     return changed
 
 
-def unfold(proto: ModelProto) -> ModelProto:
-    """A model of the canonical opset with fused operators of onnxruntime replaced by what they fuse."""
-    if not any((node.domain, node.op_type) in _SPELLINGS for node in proto.graph.node):
+def unfold(proto: ModelProto, ranks: Mapping[str, int]) -> ModelProto:
+    """A model of the canonical opset with fused operators of onnxruntime replaced by what they fuse.
+
+    `ranks` are the numbers of axes of its tensors.
+    """
+    if all(node.domain in STANDARD and ("", node.op_type) not in _SPELLINGS for node in proto.graph.node):
         return proto
-    return with_nodes(proto, [made for node in proto.graph.node for made in _unfolded(node)])
+    return with_nodes(proto, [made for node in proto.graph.node for made in _unfolded(node, ranks)])
 
 
-def _unfolded(node: NodeProto) -> Iterator[NodeProto]:
+def _unfolded(node: NodeProto, ranks: Mapping[str, int]) -> Iterator[NodeProto]:
     spell = _SPELLINGS.get((node.domain, node.op_type))
+    if node.domain == "com.microsoft.nchwc":
+        raise UnsupportedError(
+            f"{node.op_type} at {node.output[0]!r} is in the layout of the CPU for which onnxruntime optimised the "
+            "model; expected NCHW. Save it at ORT_ENABLE_EXTENDED, or take the model from before."
+        )
     if spell is None:
         yield node
         return
-    fused = Fused(node)
+    fused = Fused(node, ranks)
     made = spell(fused)
     results = made if isinstance(made, tuple) else (made,)
-    yield from fused.nodes
-    for result, output in zip(results, node.output, strict=False):
-        if output:
-            yield helper.make_node("Identity", [result], [output])
+    names = {result: output for result, output in zip(results, node.output, strict=False) if result and output}
+    for inner in fused.nodes:
+        inner.output[:] = [names.get(name, name) for name in inner.output]
+        inner.input[:] = [names.get(name, name) for name in inner.input]
+        yield inner
 
 
 class Fused:
     """A fused node while it is spelled out: its inputs and attributes, and the nodes that take its place."""
 
-    def __init__(self, node: NodeProto) -> None:
+    def __init__(self, node: NodeProto, ranks: Mapping[str, int]) -> None:
         self.nodes: list[NodeProto] = []
         self._node = node
+        self._ranks = ranks
         self._attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
     def __getitem__(self, index: int) -> str:
@@ -64,6 +75,10 @@ class Fused:
 
     def __len__(self) -> int:
         return len(self._node.input)
+
+    def rank(self, index: int) -> int:
+        """How many axes an input has."""
+        return self._ranks[self[index]]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute, text as str."""
@@ -186,3 +201,152 @@ def simplified_layer_normalization(fused: Fused) -> str:
     squares = fused.add("ReduceMean", fused.add("Mul", fused[0], fused[0]), fused.ints([-1]))
     root = fused.add("Sqrt", fused.add("Add", squares, fused.number(fused.attribute("epsilon", 1e-5))))
     return fused.add("Mul", fused.add("Div", fused[0], root), fused[1])
+
+
+@spelling("FusedMatMul")
+def fused_matmul(fused: Fused) -> str:
+    """MatMul of factors that may be transposed, times alpha."""
+    if fused.attribute("transBatchA", 0) or fused.attribute("transBatchB", 0):
+        raise UnsupportedError("FusedMatMul that moves the batch is not known")
+    a, b = (_turned(fused, i) if fused.attribute(f"trans{side}", 0) else fused[i] for i, side in enumerate("AB"))
+    product, alpha = fused.add("MatMul", a, b), fused.attribute("alpha", 1.0)
+    return product if alpha == 1 else fused.add("Mul", product, fused.number(alpha))
+
+
+def _turned(fused: Fused, index: int) -> str:
+    rank = fused.rank(index)
+    return fused.add("Transpose", fused[index], perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+@spelling("SkipLayerNormalization")
+def skip_layer_normalization(fused: Fused) -> tuple[str, ...]:
+    """LayerNormalization of a sum, which may be an output too."""
+    total = fused.plus(fused[0], fused[1], fused[4])
+    normal = fused.add("LayerNormalization", total, fused[2], fused[3], epsilon=fused.attribute("epsilon", 1e-12))
+    return normal, "", "", total
+
+
+@spelling("BiasSoftmax")
+def bias_softmax(fused: Fused) -> str:
+    """Softmax of a sum, along all axes from one on taken as one."""
+    rank, axis = fused.rank(0), fused.attribute("axis", 1)
+    if axis % rank != rank - 1:
+        raise UnsupportedError("BiasSoftmax along more than the last axis is not known")
+    return fused.add("Softmax", fused.plus(fused[0], fused[1]), axis=-1)
+
+
+@spelling("NhwcMaxPool")
+def nhwc_max_pool(fused: Fused) -> str:
+    """MaxPool of channels that come last."""
+    first = fused.add("Transpose", fused[0], perm=[0, 3, 1, 2])
+    return fused.add("Transpose", fused.add("MaxPool", first, **fused.attributes()), perm=[0, 2, 3, 1])
+
+
+# quantised: real numbers in, the operator, integers out
+
+
+def _real(fused: Fused, value: int, scale: int, zero: int, axis: int | None = None) -> str:
+    """An input as real numbers."""
+    return fused.add("DequantizeLinear", fused[value], fused[scale], fused[zero], axis=axis)
+
+
+def _integers(fused: Fused, value: str, scale: int, zero: int) -> str:
+    """A value as the integers of the output."""
+    return fused.add("QuantizeLinear", value, fused[scale], fused[zero])
+
+
+@spelling("QLinearConv", "")
+@spelling("QLinearConv")
+def qlinear_conv(fused: Fused) -> str:
+    """Conv, of channels that may come last; the bias is in units of both scales."""
+    weight = _real(fused, 3, 4, 5, axis=0)
+    units = fused.add("Mul", fused[1], fused[4])
+    bias = fused[8] and fused.add("Mul", fused.add("Cast", fused[8], to=TensorProto.FLOAT), units)
+    return _integers(fused, _channels_first(fused, "Conv", _real(fused, 0, 1, 2), weight, bias), 6, 7)
+
+
+def _channels_first(fused: Fused, op: str, value: str, *others: str) -> str:
+    """The operator on a value whose channels may come last."""
+    rank, last = fused.rank(0), fused.attribute("channels_last", 0)
+    value = fused.add("Transpose", value, perm=[0, rank - 1, *range(1, rank - 1)]) if last else value
+    value = fused.add(op, value, *others, **fused.attributes("channels_last"))
+    return fused.add("Transpose", value, perm=[0, *range(2, rank), 1]) if last else value
+
+
+@spelling("QLinearMatMul", "")
+def qlinear_matmul(fused: Fused) -> str:
+    """MatMul."""
+    return _integers(fused, fused.add("MatMul", _real(fused, 0, 1, 2), _real(fused, 3, 4, 5, axis=1)), 6, 7)
+
+
+@spelling("QGemm")
+def qgemm(fused: Fused) -> str:
+    """Gemm; the bias is in units of both scales. Real numbers where the output has no scale."""
+    axis = 0 if fused.attribute("transB", 0) else 1
+    units = fused.add("Mul", fused[1], fused[4])
+    bias = fused[6] and fused.add("Mul", fused.add("Cast", fused[6], to=TensorProto.FLOAT), units)
+    made = fused.add("Gemm", _real(fused, 0, 1, 2), _real(fused, 3, 4, 5, axis=axis), bias, **fused.attributes())
+    return _integers(fused, made, 7, 8) if fused[7] else made
+
+
+def _quantised(op: str, operands: int = 1, **fixed: Any) -> Spelling:
+    """An operator of `operands` inputs of three: integers, scale, zero point."""
+
+    def spell(fused: Fused) -> str:
+        values = [_real(fused, 3 * i, 3 * i + 1, 3 * i + 2) for i in range(operands)]
+        return _integers(
+            fused, fused.add(op, *values, **fused.attributes("opset"), **fixed), 3 * operands, 3 * operands + 1
+        )
+
+    return spell
+
+
+for _op, _operands in {"Add": 2, "Mul": 2, "Sigmoid": 1, "LeakyRelu": 1, "Softmax": 1}.items():
+    spelling(f"QLinear{_op}")(_quantised(_op, _operands))
+
+
+@spelling("QLinearConcat")
+def qlinear_concat(fused: Fused) -> str:
+    """Concat; the scale and zero point of the output come first."""
+    values = [_real(fused, i, i + 1, i + 2) for i in range(2, len(fused), 3)]
+    return _integers(fused, fused.add("Concat", *values, **fused.attributes()), 0, 1)
+
+
+for _op in ("AveragePool", "GlobalAveragePool"):
+    spelling(f"QLinear{_op}")(
+        lambda fused, op=_op: _integers(fused, _channels_first(fused, op, _real(fused, 0, 1, 2)), 3, 4)
+    )
+
+
+@spelling("QLinearReduceMean")
+def qlinear_reduce_mean(fused: Fused) -> str:
+    """ReduceMean."""
+    axes = fused.ints(fused.attribute("axes"))
+    made = fused.add("ReduceMean", _real(fused, 0, 1, 2), axes, keepdims=fused.attribute("keepdims", 1))
+    return _integers(fused, made, 3, 4)
+
+
+@spelling("QLinearWhere")
+def qlinear_where(fused: Fused) -> str:
+    """Where."""
+    return _integers(fused, fused.add("Where", fused[0], _real(fused, 1, 2, 3), _real(fused, 4, 5, 6)), 7, 8)
+
+
+@spelling("MatMulIntegerToFloat")
+def matmul_integer_to_float(fused: Fused) -> str:
+    """MatMul of integers, as real numbers."""
+    product = fused.add("MatMul", _real(fused, 0, 2, 4), _real(fused, 1, 3, 5, axis=1))
+    return fused.plus(product, fused[6])
+
+
+@spelling("DynamicQuantizeMatMul")
+def dynamic_quantize_matmul(fused: Fused) -> str:
+    """MatMul of a factor that is quantised on the way."""
+    integers, scale, zero = fused.add("DynamicQuantizeLinear", fused[0], outputs=3)
+    factor = fused.add("DequantizeLinear", integers, scale, zero)
+    return fused.plus(fused.add("MatMul", factor, _real(fused, 1, 2, 3, axis=1)), fused[4])
+
+
+for _op in ("QuantizeLinear", "DequantizeLinear"):
+    # onnxruntime's own, for types and opsets that ONNX did not have
+    spelling(_op)(lambda fused, op=_op: fused.add(op, *(fused[i] for i in range(3)), **fused.attributes()))

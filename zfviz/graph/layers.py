@@ -13,6 +13,7 @@ from zfviz.graph.canonical import Canonical
 from zfviz.graph.fields import Fields, trace_fields
 from zfviz.graph.image_input import ImageInput
 from zfviz.graph.reach import dims, is_carrier
+from zfviz.graph.rectifiers import constant_scale
 from zfviz.graph.rules import is_rectifier
 
 
@@ -25,7 +26,8 @@ class Layer:
     `name` is what addresses it: its node's name, or its output's where the node has none, shares it, or another tensor
     has it. `node` is the node's name as it stands, `tensor` the name of its output, `followed` whether y and x of the
     map follow the image's, else the map is reported as it is stored; `rectified` whether it is the output of a
-    rectifier; `folded` whether its first axis is not the batch, so that one image has the whole of it.
+    rectifier; `folded` whether its first axis is not the batch, so that one image has the whole of it. Where a
+    quantised layer's integers stand for real numbers, those are (integer - `zero`) * `scale`.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Layer:
     stored: tuple[int, ...]
     order: tuple[int, ...]
     folded: bool
+    scale: float
+    zero: int
 
     @property
     def has_map(self) -> bool:
@@ -48,11 +52,15 @@ class Layer:
         return len(self.shape) == 3
 
     def as_map(self, values: np.ndarray) -> np.ndarray:
-        """Values as the model stores them, turned to [N, C, H, W], or to [N, F] where there is no map."""
+        """Values as the model stores them, turned to [N, C, H, W], or to [N, F] where there is no map; integers of one
+        scale as the real numbers that they stand for.
+        """
+        if values.dtype.kind in "iu":
+            values = (values.astype(np.float32) - self.zero) * np.float32(self.scale)
         return values.reshape(-1, *self.stored[1:]).transpose(self.order).reshape(-1, *self.shape)
 
     def as_stored(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `as_map`."""
+        """[N, C, H, W] or [N, F] turned as the model stores it."""
         turned = values.reshape(-1, *(self.stored[axis] for axis in self.order[1:]))
         return np.ascontiguousarray(turned.transpose(np.argsort(self.order)))
 
@@ -72,8 +80,9 @@ def list_layers(canonical: Canonical, image: ImageInput) -> tuple[Layer, ...]:
         "",
         canonical.image.name,
     }
+    scales = _scales(canonical)
     return tuple(
-        _layer(node, tensor, unclear, canonical, image, fields)
+        _layer(node, tensor, unclear, canonical, image, fields, scales.get(tensor.name, (1.0, 0)))
         for node in canonical.graph.nodes
         for tensor in node.outputs
         if tensor.name in canonical.made_by and is_carrier(tensor) and dims(tensor)
@@ -87,6 +96,7 @@ def _layer(
     canonical: Canonical,
     image: ImageInput,
     all_fields: Mapping[str, Fields],
+    quantised: tuple[float, int],
 ) -> Layer:
     stored, fields = dims(tensor), all_fields[tensor.name]
     folded = stored[0] != image.shape[0]
@@ -104,12 +114,27 @@ def _layer(
         receptive_field=(height, width),
         jump=(_plain(fields[0].jump), _plain(fields[1].jump)),
         followed=followed,
-        rectified=tensor.name in canonical.rectifiers or is_rectifier(node),
+        rectified=is_rectifier(node)
+        or (tensor.name in canonical.rectifiers and canonical.rectifiers[tensor.name].bends),
         fields=fields,
         stored=stored,
         order=order,
         folded=folded,
+        scale=quantised[0],
+        zero=quantised[1],
     )
+
+
+def _scales(canonical: Canonical) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each tensor of integers that stand for real numbers, by name."""
+    scales: dict[str, tuple[float, int]] = {}
+    for node in canonical.graph.nodes:
+        made = node.outputs[0]
+        if node.op == "QuantizeLinear" and (found := constant_scale(node)):
+            scales[made.name] = found
+        elif node.inputs and node.inputs[0].name in scales and made.dtype == node.inputs[0].dtype:
+            scales[made.name] = scales[node.inputs[0].name]  # what moves integers keeps their meaning
+    return scales
 
 
 def _plain(jump: int | Fraction) -> float:

@@ -140,7 +140,7 @@ class Net:
         size = dims(like)[2:]
         flat = self.emit("Reshape", signal, self.ints([0, 0, -1]))
         places = self.emit("Reshape", indices, self.ints([0, 0, -1]))
-        return self.emit("Reshape", self._scatter(places, flat, 2, prod(size)), self.ints([0, 0, *size]))
+        return self.emit("Reshape", self.scatter(places, flat, 2, prod(size)), self.ints([0, 0, *size]))
 
     def max_unpool(self, layer: gs.Node, signal: gs.Tensor) -> gs.Tensor:
         """What `scatter_add` gives, from MaxUnpool nodes: they overwrite, so windows that overlap go to different
@@ -246,9 +246,10 @@ class Net:
         if np.array_equal(np.asarray(places)[order], np.arange(size)):
             return self.emit("Gather", signal, self.ints(order.tolist()), axis=axis)
         column = np.reshape(places, [-1 if a == axis else 1 for a in range(rank)])
-        return self._scatter(self.constant(column, np.int64), signal, axis, size, rank)
+        return self.scatter(self.constant(column, np.int64), signal, axis, size, rank)
 
-    def _scatter(self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3) -> gs.Tensor:
+    def scatter(self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3) -> gs.Tensor:
+        """The signal put at `places` of an axis `size` long; what meets at one place adds up."""
         places = self.emit("Expand", places, self.emit("Shape", signal))
         zeros = self.zeros_along(signal, axis, size, rank)
         return self.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add")

@@ -9,13 +9,14 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from zfviz.graph.reach import dims
+from zfviz.graph.reach import dims, is_real
 
 # fmt: off
 ELEMENTWISE = frozenset((
     "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Softplus", "Softsign", "Gelu", "HardSwish",
     "Mish", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Pow",
-    "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean",
+    "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Where", "Greater", "Less", "GreaterOrEqual",
+    "LessOrEqual",
 ))
 # fmt: on
 """Ops whose outputs depend on one element of each input; from these, activations are spelled."""
@@ -23,25 +24,48 @@ ELEMENTWISE = frozenset((
 UNCHANGED = frozenset(("Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"))
 """Ops that count as identity between the nodes of an activation."""
 
+MOVED = frozenset(("Squeeze", "Unsqueeze", "Reshape", "Pad", "Transpose", *UNCHANGED))
+"""Ops that move values and leave them what they are."""
+
+BOUNDS = frozenset(("Relu", "Clip", "Min", "Max"))
+"""Ops that one after the other make one activation: Relu, then Min."""
+
 LONGEST = 16
 """Nodes; no known activation is spelled with more than ten."""
 
 FAR = np.array([100.0, 200.0, 400.0])
 """Where an activation is as good as linear, and the exponential of it still a double."""
 
+NEAR = 1e-4
+"""Where one that is bounded is not yet bent but by a kink at 0."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rectifier:
     """An activation f from `entry` to the output of the last of its `nodes`.
 
-    Far from 0 it is `above` times a positive x and `below` times a negative one: r(x) of the design, which `deconvnet`
-    applies to the signal. Each is an array that broadcasts with x.
+    Far from 0 it is `above` times a positive x and `below` times a negative one: r(x), which `deconvnet` applies to the
+    signal. One that is bounded, such as Clip(0, 6), is so near 0: a strong unit is saturated, and shall not be dark for
+    that. Each is an array that broadcasts with x. Where they are the same, the nodes as a whole bend no signal,
+    whatever rectifiers they are made of; `passed_over` says that `deconvnet` leaves out the gradient too, as the paper
+    does with contrast normalisation.
     """
 
     entry: gs.Tensor
     nodes: tuple[gs.Node, ...]
     above: np.ndarray
     below: np.ndarray
+    passed_over: bool = False
+
+    @property
+    def bends(self) -> bool:
+        """Whether it treats positive values otherwise than negative ones."""
+        return not np.array_equal(self.above, self.below)
+
+    @property
+    def told_apart_by(self) -> tuple[str, ...]:
+        """The methods that do something of their own at it."""
+        return ("deconvnet",) if self.passed_over else ("deconvnet", "guided")
 
 
 def find_rectifiers(nodes: Iterable[gs.Node], live: frozenset[str]) -> dict[str, Rectifier]:
@@ -51,14 +75,64 @@ def find_rectifiers(nodes: Iterable[gs.Node], live: frozenset[str]) -> dict[str,
     places = {id(node): place for place, node in enumerate(nodes)}
     found: dict[str, Rectifier] = {}
     for node in nodes:
-        if (region := _region(node, live, places)) and (rectifier := _as_rectifier(*region)):
-            found[node.outputs[0].name] = rectifier
+        if node.op == "QuantizeLinear" and (saturating := _as_saturating(node)):
+            found[node.outputs[0].name] = saturating
+        elif region := _region(node, live, places):
+            chained = _with_bound_below(*region, live, places)
+            rectifier = (chained and _as_rectifier(*chained)) or _as_rectifier(*region)
+            if rectifier:
+                found[node.outputs[0].name] = rectifier
+        elif normalised := _contrast_normalised(node, live):
+            found[node.outputs[0].name] = Rectifier(normalised, (node,), np.ones(1), np.ones(1), passed_over=True)
     return found
+
+
+def _contrast_normalised(node: gs.Node, live: frozenset[str]) -> gs.Tensor | None:
+    """What a Div divides by a power of the mean of its squares over channels: LRN, as torch spells it."""
+    if node.op != "Div" or len(node.inputs) < 2:
+        return None
+    ops: list[str] = []
+    x, tensor = node.inputs
+    while tensor.name != x.name and tensor.inputs and len(ops) < LONGEST:
+        maker = tensor.inputs[0]
+        below = {t.name: t for t in maker.inputs if t.name in live}
+        if len(below) != 1:
+            return None
+        ops += [maker.op] if maker.op not in MOVED else []
+        (tensor,) = below.values()
+    squared = ops[4:] in (["Mul"], ["Pow"]) and tensor.name == x.name
+    return x if squared and ops[:4] == ["Pow", "Add", "Mul", "AveragePool"] else None
+
+
+def _as_saturating(node: gs.Node) -> Rectifier | None:
+    """The Relu that a quantiser of one scale is where 0 is its smallest integer: what is negative saturates there."""
+    found = constant_scale(node)
+    if found is None or found[1] != np.iinfo(node.outputs[0].dtype).min:
+        return None
+    return Rectifier(node.inputs[0], (node,), np.array(1 / found[0]), np.array(0.0))
+
+
+def constant_scale(node: gs.Node) -> tuple[float, int] | None:
+    """Scale and zero point of a quantiser that has one of each, at hand, and makes plain integers."""
+    constants = [t.values for t in node.inputs[1:] if isinstance(t, gs.Constant) and t.values.size == 1]
+    if len(constants) < 2 or constants[1].dtype.kind not in "iu":
+        return None
+    return constants[0].item(), constants[1].item()
+
+
+def _with_bound_below(
+    entry: gs.Tensor, nodes: list[gs.Node], live: frozenset[str], places: dict[int, int]
+) -> tuple[gs.Tensor, list[gs.Node]] | None:
+    """A bound together with the bound below it, such as Relu, then Min."""
+    if nodes[-1].op not in BOUNDS or len(nodes) > 1 or not entry.inputs or entry.inputs[0].op not in BOUNDS:
+        return None
+    below = _region(entry.inputs[0], live, places)
+    return below and (below[0], [*below[1], *nodes])
 
 
 def _region(node: gs.Node, live: frozenset[str], places: dict[int, int]) -> tuple[gs.Tensor, list[gs.Node]] | None:
     """The fewest elementwise nodes that make `node`'s output from one tensor and constants: that tensor, and them."""
-    if node.op not in ELEMENTWISE:
+    if node.op not in ELEMENTWISE or not is_real(node.outputs[0]):
         return None
     taken: dict[int, gs.Node] = {}
     open_tensors: dict[str, gs.Tensor] = {}
@@ -91,18 +165,22 @@ def _is_elementwise(node: gs.Node, live: frozenset[str]) -> bool:
 
 
 def _as_rectifier(entry: gs.Tensor, nodes: Sequence[gs.Node]) -> Rectifier | None:
-    """The activation that the nodes make of `entry`, where it bends a signal: 0 <= below < above."""
-    values = _evaluate(entry, nodes, np.concatenate([FAR, -FAR]))
+    """The activation that the nodes make of `entry`, where it bends a signal: |below| < above."""
+    values = _evaluate(entry, nodes, np.concatenate([FAR, -FAR, [0, NEAR, -NEAR]]))
     if values is None:
         return None
-    up, down = values[:3], values[3:]
+    up, down, (origin, right, left) = values[:3], values[3:6], values[6:]
     above, above_further = (up[1] - up[0]) / 100, (up[2] - up[1]) / 200
     below, below_further = (down[0] - down[1]) / 100, (down[1] - down[2]) / 200
     settled = np.allclose([above, below], [above_further, below_further], rtol=1e-3, atol=1e-4)
+    if settled and np.all(np.abs(above) < 1e-3):
+        above, below = (right - origin) / NEAR, (origin - left) / NEAR
     below = np.where(np.abs(below) < 1e-6, 0, below)
-    if not settled or not np.all((above > 1e-3) & (below >= 0) & (below < above * (1 - 1e-3))):
+    if not settled:
         return None
-    return Rectifier(entry, tuple(nodes), above, below)
+    if np.all(above > 1e-3) and np.all(np.abs(below) < above * (1 - 1e-3)):
+        return Rectifier(entry, tuple(nodes), above, below)
+    return Rectifier(entry, tuple(nodes), np.ones(1), np.ones(1)) if len(nodes) > 1 else None
 
 
 def _evaluate(entry: gs.Tensor, nodes: Sequence[gs.Node], points: np.ndarray) -> np.ndarray | None:

@@ -1,39 +1,48 @@
 """The user's model as it came: read from a path or bytes, checked, never trusted."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from math import prod
 from os import PathLike
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.checker import ValidationError
+from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
+from zfviz.graph.widening import widen_bfloat16
 
 OPSET = 21
 """The opset of the canonical form."""
+SMALL = 1024
+"""Constants of at most this many elements are at hand; larger ones are weights, and stay where they are."""
 MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A model as the user has it: the proto (weights in outside files are left there), where it lies, its SHA-256."""
+    """A model as the user has it: the proto (large weights in outside files are left there), where it lies, its
+    SHA-256; `widened` says that it was bfloat16.
+    """
 
     proto: ModelProto
     name: str
     folder: Path | None
     sha256: str
+    widened: bool = False
 
 
 def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
     """The model behind a path, bytes or a ModelProto.
 
-    Raises ModelError: no such file, not ONNX, truncated, no graph, nodes out of order, or outside data missing or
-    beyond the model's folder.
+    Raises ModelError: no such file, not ONNX, truncated, no graph, tensors that nothing makes, or outside data missing
+    or beyond the model's folder.
     """
     folder = None
     if isinstance(model, ModelProto):
@@ -54,11 +63,13 @@ def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
             proto = inline_local_functions(proto)
         except ValidationError as error:
             raise ModelError(f"the functions of {name} cannot be read: {error}. Export it again.") from None
-    _check_order(proto.graph, name)
+    proto = _in_order(proto, name)
     source = Source(proto, name, folder, sha256)
     for tensor in outside_tensors(proto):
         _check_outside(tensor, source)
-    return source
+        if prod(tensor.dims) <= SMALL:
+            _take_in(tensor, source)
+    return source if not (widened := widen_bfloat16(proto, folder)) else replace(source, proto=widened, widened=True)
 
 
 def opset_of(proto: ModelProto) -> int:
@@ -82,6 +93,22 @@ def outside_tensors(proto: ModelProto) -> Iterator[TensorProto]:
                 yield attribute.t
 
 
+def with_nodes(proto: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
+    """The model with other nodes."""
+    changed = ModelProto()
+    changed.CopyFrom(proto)
+    kept = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del changed.graph.node[:]
+    changed.graph.node.extend(kept)
+    return changed
+
+
+def read_by(node: NodeProto) -> set[str]:
+    """The names that a node reads, also those that its bodies read."""
+    bodies = (a.g for a in node.attribute if a.HasField("g"))
+    return set(node.input).union(*(read_by(inner) for body in bodies for inner in body.node))
+
+
 def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
     """The tensors that the model stores, by name: initializers and the values of Constant nodes."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -91,7 +118,7 @@ def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
     return constants
 
 
-def _constant_value(node: onnx.NodeProto) -> TensorProto:
+def _constant_value(node: NodeProto) -> TensorProto:
     attribute = node.attribute[0]
     name = node.output[0]
     if attribute.name == "value":
@@ -135,21 +162,36 @@ def _parse(data: bytes, name: str) -> ModelProto:
     return proto
 
 
-def _check_order(graph: GraphProto, name: str) -> None:
-    """Every tensor is made once, and before it is read."""
-    made = {"", *(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)}
-    made |= {value.name for value in graph.input}
+def _in_order(proto: ModelProto, name: str) -> ModelProto:
+    """The model with its nodes in the order in which they run; every tensor is made, and once."""
+    graph = proto.graph
+    given = {"", *(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)}
+    given |= {value.name for value in graph.input}
+    makers: dict[str, int] = {}
+    for index, node in enumerate(graph.node):
+        for tensor in filter(None, node.output):
+            if tensor in given or tensor in makers:
+                raise ModelError(f"{name} makes {tensor!r} twice; expected one tensor of a name. Export it again.")
+            makers[tensor] = index
     for node in graph.node:
         for tensor in node.input:
-            if tensor not in made:
-                raise ModelError(
-                    f"{node.op_type} in {name} reads {tensor!r}, which nothing before it makes; expected nodes in the "
-                    "order in which they run. Export it again."
-                )
-        for tensor in filter(None, node.output):
-            if tensor in made:
-                raise ModelError(f"{name} makes {tensor!r} twice; expected one tensor of a name. Export it again.")
-            made.add(tensor)
+            if tensor not in given and tensor not in makers:
+                raise ModelError(f"{node.op_type} in {name} reads {tensor!r}, which nothing makes. Export it again.")
+    below = [{makers[t] for t in read_by(node) if t in makers} for node in graph.node]
+    if all(index < place for place, indices in enumerate(below) for index in indices):
+        return proto
+    try:
+        order = list(TopologicalSorter(dict(enumerate(below))).static_order())
+    except CycleError:
+        raise ModelError(f"the nodes of {name} wait for each other; expected none to. Export it again.") from None
+    return with_nodes(proto, [graph.node[index] for index in order])
+
+
+def _take_in(tensor: TensorProto, source: Source) -> None:
+    """Put a tensor's data from the file beside the model into the model."""
+    load_external_data_for_tensor(tensor, str(source.folder))
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _check_outside(tensor: TensorProto, source: Source) -> None:

@@ -1,12 +1,12 @@
 """Unfolding: operators that are functions, and branches that are always taken, replaced by what they hold."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.inliner import inline_selected_functions
 
-from zfviz.graph.source import OPSET, opset_of
+from zfviz.graph.source import OPSET, opset_of, with_nodes
 
 STANDARD = ("", "ai.onnx")
 
@@ -64,15 +64,6 @@ def _write_defaults(node: NodeProto, version: int) -> None:
     for name, attribute in onnx.defs.get_schema(node.op_type, version).attributes.items():
         if name not in said and attribute.default_value.name:
             node.attribute.append(attribute.default_value)
-
-
-def with_nodes(proto: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
-    """The model with other nodes."""
-    changed = ModelProto()
-    changed.CopyFrom(proto)
-    del changed.graph.node[:]
-    changed.graph.node.extend(nodes)
-    return changed
 
 
 def splice_branches(proto: ModelProto, known: Mapping[str, TensorProto]) -> ModelProto:

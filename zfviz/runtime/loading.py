@@ -1,21 +1,21 @@
 """Loading: from a file to a model that can be projected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
 
-from zfviz.errors import LayerError, nearest
+from zfviz.errors import LayerError, ModelError, nearest
 from zfviz.graph.canonical import Canonical, Evaluate, canonicalize
 from zfviz.graph.exposure import cut
 from zfviz.graph.image_input import ImageInput, bind_inputs, find_image_input
 from zfviz.graph.layers import Layer, list_layers
 from zfviz.graph.source import Source, read_source
 from zfviz.images.labels import find_labels
-from zfviz.images.preprocessing import Preprocessing, find_preprocessing
+from zfviz.images.preprocessing import PRESETS, Preprocessing, find_preprocessing
 from zfviz.runtime.session import open_session
 
 
@@ -68,29 +68,44 @@ def load(
     model: ModelLike,
     input_shape: Sequence[int] | None = None,
     preprocessing: str | PathLike[str] | Mapping[str, object] | Preprocessing | None = None,
-    inputs: Mapping[str, np.ndarray] | None = None,
+    inputs: Mapping[str, np.ndarray | str | PathLike[str]] | None = None,
 ) -> Model:
     """The model behind a path, bytes or a ModelProto, ready to be projected; a Model as it is.
 
     `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the
     name of a preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its
-    file. `inputs` are values for the model's other inputs, by name. Raises ModelError: not an ONNX model, weights
+    file. `inputs` are values for the model's other inputs, by name: arrays, or .npy
+    files. Raises ModelError: not an ONNX model, weights
     missing, no single image input, inputs without a value, shapes that contradict each other.
     """
     if isinstance(model, Model):
         return model
     source = read_source(model)
     if inputs:
-        source = bind_inputs(source, inputs)
+        source = bind_inputs(source, {name: _read_value(name, value) for name, value in inputs.items()})
     metadata = {entry.key: entry.value for entry in source.proto.metadata_props}
     found = find_preprocessing(preprocessing, metadata, source.folder)
     image = find_image_input(source, input_shape, found.size or (224, 224))
 
+    if found.source == "assumed" and image.dtype == np.uint8:
+        found = replace(PRESETS["raw"], source="assumed")
     kind = helper.np_dtype_to_tensor_dtype(image.dtype)
     shaped = helper.make_tensor_value_info(image.name, kind, list(image.shape))
     canonical = canonicalize(source.proto, shaped, evaluator(image.name, image.shape, source.folder, image.dtype))
     labels = find_labels(metadata, source.folder, Path(source.name).stem)
     return Model(source, image, canonical, list_layers(canonical, image), found, labels)
+
+
+def _read_value(name: str, value: np.ndarray | str | PathLike[str]) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.load(value, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(
+            f"the value for input {name!r} cannot be read from {value} ({error}); expected a .npy file of plain "
+            "numbers, as numpy.save writes it."
+        ) from None
 
 
 def evaluator(name: str, shape: Sequence[int], folder: Path | None, dtype: np.dtype = FLOAT) -> Evaluate:

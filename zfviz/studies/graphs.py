@@ -10,7 +10,7 @@ from onnx.external_data_helper import load_external_data_for_model, set_external
 from zfviz.errors import OutputError
 from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose as expose_tensors
-from zfviz.graph.net import Unpool
+from zfviz.graph.net import Precision, Unpool
 from zfviz.graph.rules import Method
 from zfviz.graph.source import MAX_INLINE_BYTES
 from zfviz.report.files import write_atomically
@@ -38,16 +38,23 @@ def expose(model: ModelLike, layers: Sequence[str] | None = None, method: Method
     return expose_tensors(model.canonical, [*(layer.tensor for layer in chosen), *values], switches)
 
 
-def companion(model: ModelLike, layer: str, method: Method = "deconvnet", unpool: Unpool = "scatter") -> ModelProto:
+def companion(
+    model: ModelLike,
+    layer: str,
+    method: Method = "deconvnet",
+    unpool: Unpool = "scatter",
+    precision: Precision = "float32",
+) -> ModelProto:
     """The companion graph of a layer, opset 18: `signal` [K, ...] and forward values go in, `pixels` [K, ...] come out.
 
     Every input other than `signal` bears the name of an output of `expose(model, [layer], method)`; forward values
     have K rows, row k belonging to signal k, or one row for all. `unpool` "maxunpool" emits MaxUnpool nodes in place
-    of ScatterElements; both give the same pixels. Raises LayerError for an unknown layer, UnsupportedError where it
-    cannot be projected.
+    of ScatterElements; both give the same pixels. `signal` and `pixels` are of `precision`. Where the model takes its
+    batch for something else on the way (windows, tokens), K is the model's own batch. Raises LayerError for an unknown
+    layer, UnsupportedError where it cannot be projected.
     """
     model = load(model)
-    return build_companion(model.canonical, model.layer(layer).tensor, method, unpool).proto
+    return build_companion(model.canonical, model.layer(layer).tensor, method, unpool, precision).proto
 
 
 def write_graph(

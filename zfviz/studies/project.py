@@ -10,6 +10,7 @@ from zfviz.errors import LayerError
 from zfviz.graph.companion import Companion, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.layers import Layer
+from zfviz.graph.net import Precision
 from zfviz.graph.rules import METHODS, Method
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.running import IMAGES_AT_ONCE, run_companion, run_forward
@@ -41,6 +42,7 @@ def project(
     *,
     classes: Sequence[str | int] = (),
     seed: Seed = "activation",
+    precision: Precision = "float32",
     verify: bool = False,
 ) -> Projections:
     """The projections of units to pixels, in the order of images, then layers, then units.
@@ -49,12 +51,15 @@ def project(
     or several; None takes the last rectified map of each resolution, filled up to five. `units` are (channel, y, x), or
     (channel,) for the channel's strongest place; None takes the `top` strongest channels. `classes` adds the logits of
     classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
-    1. `verify` checks each layer on the way down by finite differences.
+    1. The companion computes in `precision`, whatever the model's own type. `verify` checks each layer on the way down
+    by finite differences.
 
     Raises LayerError (unknown layer, unit or class), UnsupportedError (an op without a rule), ImageError, ModelError,
     DeviceError, and VerificationError when `verify` finds a layer that is wrong.
     """
-    prepared = prepare(model, layer, units, top, method, device, threads, classes=classes, seed=seed)
+    prepared = prepare(
+        model, layer, units, top, method, device, threads, classes=classes, seed=seed, precision=precision
+    )
     return prepared.project(read_batch(prepared.model, image), verify)
 
 
@@ -69,6 +74,7 @@ def prepare(
     *,
     classes: Sequence[str | int] = (),
     seed: Seed = "activation",
+    precision: Precision = "float32",
 ) -> "Projector":
     """What `project` does before it looks at an image: graphs built, sessions open."""
     if method not in METHODS:
@@ -79,7 +85,7 @@ def prepare(
     scores = class_layer(model)
     wishes: list[_Wish] = []
     for chosen, asked in _choices(model, layer, units, classes, scores):
-        companion = build_companion(model.canonical, chosen.tensor, method)
+        companion = build_companion(model.canonical, chosen.tensor, method, precision=precision)
         session = open_session(companion.proto, model.source.folder, device, threads)
         wishes.append(_Wish(chosen, asked, top, companion, session))
     tensors = [wish.layer.tensor for wish in wishes] + ([scores.tensor] if scores else [])
@@ -120,7 +126,7 @@ class Projector:
         residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
         found.sort(key=lambda p: p.image)
         return Projections(
-            pixels=as_nchw(self.model, np.stack([p.pixels for p in found])),
+            pixels=as_nchw(self.model, np.stack([p.pixels for p in found]).astype(np.float32, copy=False)),
             units=tuple(p.unit for p in found),
             activations=np.array([p.activation for p in found], np.float32),
             image_index=np.array([p.image for p in found]),
@@ -213,7 +219,7 @@ class _Wish:
         for (_, unit), strength in zip(chosen, strengths, strict=True):
             signal = np.zeros((1, *self.layer.shape), np.float32)
             signal[0, *_place(unit)] = strength if seed == "activation" else 1
-            signals.append(self.layer.as_stored(signal)[0])
+            signals.append(self.layer.as_stored(signal)[0] * np.float32(self.layer.scale))
         asked = {name: values[name] for name in self.companion.values}
         pixels = run_companion(self.session, self.companion, signals, [image for image, _ in chosen], asked)
         return [

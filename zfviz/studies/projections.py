@@ -140,6 +140,14 @@ class Projections:
         stored = sorted({u.layer for u in self.units if not self.model.layer(u.layer).followed})
         if stored:
             warnings.append(f"the layout of {', '.join(stored)} could not be followed; it is reported as it is stored.")
+        if self.model.source.widened:
+            warnings.append("the model is bfloat16; it is computed in float32.")
+        dark = sum(bool(a) and not p.any() for a, p in zip(self.activations, self.pixels, strict=True))
+        if dark:
+            warnings.append(
+                f"{dark} of {len(self.units)} projections are zero everywhere: what lies below the units is masked or "
+                "saturated."
+            )
         dead = sum(not a for a in self.activations)
         if dead:
             warnings.append(f"{dead} of {len(self.units)} units are dead: their activation is 0, nothing is projected.")

@@ -11,7 +11,9 @@ from zfviz.graph.layers import Layer
 from zfviz.runtime.loading import Model
 
 ROWS = 5
-PASSED_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax", "Dropout")
+TO_PROBABILITIES = ("Softmax", "LogSoftmax")
+PASSED_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", *TO_PROBABILITIES)
+RETYPED = ("Cast", "QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,7 +85,7 @@ def class_layer(model: Model) -> Layer | None:
     by_tensor = {layer.tensor: layer for layer in model.layers}
     scores = tensor
     for node in _chain_below(tensor):
-        scores = node.inputs[0] if node.op in ("Softmax", "LogSoftmax") else scores
+        scores = node.inputs[0] if node.op in TO_PROBABILITIES else scores
     # below the softmax the canonical form may have nodes of its own
     for node in _chain_below(scores):
         if scores.name not in by_tensor:
@@ -95,7 +97,7 @@ def class_layer(model: Model) -> Layer | None:
 def _chain_below(tensor: gs.Tensor) -> list[gs.Node]:
     """The nodes under a tensor that only pass values on or turn them to probabilities, from the top."""
     chain: list[gs.Node] = []
-    while tensor.inputs and tensor.inputs[0].op in PASSED_ON:
+    while tensor.inputs and tensor.inputs[0].op in (*PASSED_ON, *RETYPED):
         chain.append(tensor.inputs[0])
         tensor = tensor.inputs[0].inputs[0]
     return chain

@@ -7,7 +7,7 @@ from onnx_graphsurgeon import Node, Tensor
 from zfviz.graph.net import Net
 from zfviz.graph.reach import dims, pointwise
 from zfviz.graph.rules import Signals, rule
-from zfviz.graph.rules.shape import constant_of, refuse_batch
+from zfviz.graph.rules.shape import is_given, refuse_batch
 
 
 @rule("Relu", reach=pointwise)
@@ -27,39 +27,11 @@ def leak_by_forward(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("Clip", reach=pointwise)
 def mask_inside(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where the forward value lay between the bounds: the gradient."""
-    low, high = _bounds(layer)
-    if low is not None:
-        signal = net.mask(net.emit("Greater", net.forward(layer.inputs[0]), net.forward(low)), signal)
-    return {0: _mask_below(layer, signal, high, net)}
-
-
-@rule("Clip", method="deconvnet", reach=pointwise)
-def rectify_below(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """Clip(0, b) is Relu, then Min: the positive part of the signal, where the forward value lay below b."""
-    if not _rectifies(layer):
-        return mask_inside(layer, signal, net)
-    return {0: net.emit("Relu", _mask_below(layer, signal, _bounds(layer)[1], net))}
-
-
-@rule("Clip", method="guided", reach=pointwise)
-def rectify_inside(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """The positive part of the signal where the forward value lay between the bounds."""
-    return mask_inside(layer, net.emit("Relu", signal) if _rectifies(layer) else signal, net)
-
-
-def _bounds(layer: Node) -> tuple[Tensor | None, Tensor | None]:
-    low, high = (layer.inputs[i] if len(layer.inputs) > i and not layer.inputs[i].is_empty() else None for i in (1, 2))
-    return low, high
-
-
-def _rectifies(layer: Node) -> bool:
-    return _bounds(layer)[0] is not None and not constant_of(layer, 1, "bounds").any()
-
-
-def _mask_below(layer: Node, signal: Tensor, high: Tensor | None, net: Net) -> Tensor:
-    if high is None:
-        return signal
-    return net.mask(net.emit("Less", net.forward(layer.inputs[0]), net.forward(high)), signal)
+    x = net.forward(layer.inputs[0])
+    for index, inside in ((1, "Greater"), (2, "Less")):
+        if is_given(layer, index):
+            signal = net.mask(net.emit(inside, x, net.forward(layer.inputs[index])), signal)
+    return {0: signal}
 
 
 @rule("PRelu", reach=pointwise)

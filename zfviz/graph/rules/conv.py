@@ -39,4 +39,4 @@ def filter_forth(layer: Node, signal: Tensor, net: Net) -> Signals:
 def filter_integers_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """Each signal times the kernel that made it, less its zero point."""
     weight = without_zero(layer, 1, 3, net, axis=0)
-    return {0: net.filter(layer, signal, weight, like=layer.inputs[0], group=layer.attrs["group"])}
+    return {0: net.filter(layer, signal, weight, like=layer.inputs[0], group=layer.attrs["group"]), 2: None}

@@ -60,7 +60,7 @@ def matmul_integers_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     if net.wants(b):
         raise UnsupportedError("both its factors descend from the image")
     matrix = net.emit("Transpose", without_zero(layer, 1, 3, net, axis=-1), perm=_last_two_swapped(len(dims(b))))
-    return {0: net.unbroadcast(net.emit("MatMul", signal, matrix), layer, a)}
+    return {0: net.unbroadcast(net.emit("MatMul", signal, matrix), layer, a), 2: None}
 
 
 @rule("Einsum", curved=True)

@@ -11,11 +11,20 @@ STRAIGHT_THROUGH = "rounding and saturation pass the signal as it is (straight-t
 
 
 @rule("QuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH)
-@rule("DynamicQuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH)
 def over_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """The signal over the scale, which takes none itself."""
-    scale = layer.outputs[1] if layer.op == "DynamicQuantizeLinear" else layer.inputs[1]
+    """The signal over the scale, which takes none itself; where the integers begin at 0, they are a Relu too."""
+    if layer.outputs[0].name in net.canonical.rectifiers:
+        zero = net.numbers(layer.inputs[2])
+        signal = net.mask(net.emit("Greater", net.numbers(layer.outputs[0]), zero), signal)
+    scale = layer.inputs[1]
     return {0: net.emit("Div", signal, _along_axis(layer, net.forward(scale), scale, net)), 1: None, 2: None}
+
+
+@rule("DynamicQuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH, every_output=True)
+def over_own_scale(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> Signals:
+    """The signal over the scale, which is taken as given, as is the zero point."""
+    integers = signal[0]
+    return {0: integers and net.emit("Div", integers, net.forward(layer.outputs[1]))}
 
 
 @rule("DequantizeLinear", reach=pointwise)

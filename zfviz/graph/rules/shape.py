@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, cast
 
 import numpy as np
+from onnx import TensorProto
 from onnx_graphsurgeon import Constant, Node, Tensor
 
 from zfviz.errors import UnsupportedError
@@ -149,14 +150,18 @@ def _pads(layer: Node) -> tuple[list[int], list[int]]:
 @rule("Gather")
 def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where it was taken from; what was taken more than once adds up."""
-    indices = constant_of(layer, 1, "indices")
-    size = dims(layer.inputs[0])
+    size, taken = dims(layer.inputs[0]), layer.inputs[1]
     axis: int = layer.attrs.get("axis", 0) % len(size)
     refuse_batch(layer, axis, net)
-    places: list[int] = (indices.reshape(-1) % size[axis]).tolist()
-    flat = [-1, *size[1:axis], len(places), *size[axis + 1 :]] if axis else [len(places), *size[1:]]
-    signal = net.emit("Reshape", signal, net.ints(flat))
-    return {0: net.gather_back(signal, places, axis, like=layer.inputs[0])}
+    count = prod(dims(taken))
+    rows = [-1, *size[1:axis]] if axis else []
+    flat = net.emit("Reshape", signal, net.ints([*rows, count, *size[axis + 1 :]]))
+    if isinstance(taken, Constant):
+        places: list[int] = (np.asarray(taken.values).reshape(-1) % size[axis]).tolist()
+        return {0: net.gather_back(flat, places, axis, like=layer.inputs[0]), 1: None}
+    column = [count if a == axis else 1 for a in range(len(size))]
+    wrapped = net.emit("Mod", net.emit("Cast", net.forward(taken), to=TensorProto.INT64), net.ints(size[axis]))
+    return {0: net.scatter(net.emit("Reshape", wrapped, net.ints(column)), flat, axis, size[axis], len(size)), 1: None}
 
 
 @rule("GatherElements")
@@ -175,19 +180,18 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     if net.batched:
         raise BatchError("its places count the batch")
     size, batch = dims(layer.inputs[0]), int(layer.attrs.get("batch_dims", 0))
+    if not batch:
+        zeros = net.constant(np.zeros(size))
+        return {0: net.emit("ScatterND", zeros, net.forward(layer.inputs[1]), signal, reduction="add"), 1: None}
     places = constant_of(layer, 1, "indices")
-    flat = np.arange(prod(size)).reshape(size)
-    if batch:
-        rows = places.reshape(prod(size[:batch]), -1, places.shape[-1])
-        chosen = [flat.reshape(len(rows), *size[batch:])[i][tuple(np.moveaxis(r, -1, 0))] for i, r in enumerate(rows)]
-        flat = np.stack(chosen)
-    else:
-        flat = flat[tuple(np.moveaxis(places, -1, 0))]
-    whole = net.emit("Reshape", signal, net.ints([1, 1, -1]))
+    rows = places.reshape(prod(size[:batch]), -1, places.shape[-1])
+    whole = np.arange(prod(size)).reshape(len(rows), *size[batch:])
+    chosen = [whole[row][tuple(np.moveaxis(where, -1, 0))] for row, where in enumerate(rows)]
+    targets = net.constant(np.reshape(chosen, [1, 1, -1]), np.int64)
     zeros = net.constant(np.zeros([1, 1, prod(size)]))
-    targets = net.constant(flat.reshape(1, 1, -1), np.int64)
-    summed = net.emit("ScatterElements", zeros, targets, whole, axis=2, reduction="add")
-    return {0: net.reshape_like(summed, layer.inputs[0])}
+    flat = net.emit("Reshape", signal, net.ints([1, 1, -1]))
+    summed = net.emit("ScatterElements", zeros, targets, flat, axis=2, reduction="add")
+    return {0: net.reshape_like(summed, layer.inputs[0]), 1: None}
 
 
 @rule("TopK")
