@@ -6,8 +6,11 @@ from math import ceil, floor, lcm
 
 from onnx_graphsurgeon import Graph, Node, Tensor
 
-from zfviz.graph.reach import Reach, dims
+from zfviz.graph.reach import Reach, dims, regrouped
 from zfviz.graph.rules import find_reach
+
+FAR = 12
+"""Nodes; no exported norm has more between the reshapes around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,28 @@ def trace_fields(graph: Graph, image: Tensor, image_axes: tuple[int, int]) -> di
         for output in node.outputs:
             through = [tuple(_through(node, i, output, field, reach) for field in pair) for i, pair in seen]
             fields[output.name] = (_union([pair[0] for pair in through]), _union([pair[1] for pair in through]))
+            lost = any(field.axis is None for field in fields[output.name])
+            if lost and reach is regrouped and (before := _before_regrouping(node)) is not None:
+                y, x = fields[before]
+                fields[output.name] = replace(y, size=None), replace(x, size=None)
     return fields
+
+
+def _before_regrouping(node: Node) -> str | None:
+    """The tensor whose axes a Reshape restores that another one had merged: groups are normalised between the two."""
+    tensor = node.inputs[0]
+    for _ in range(FAR):
+        if not tensor.inputs:
+            return None
+        maker = tensor.inputs[0]
+        if find_reach(maker) is regrouped:
+            merged = dims(maker.inputs[0]) == dims(node.outputs[0]) != dims(tensor)
+            return maker.inputs[0].name if merged else None
+        same = [t for t in maker.inputs if dims(t) == dims(tensor)]
+        if not same:
+            return None
+        tensor = same[0]
+    return None
 
 
 def _through(node: Node, index: int, output: Tensor, field: Field, reach: Reach) -> Field:
@@ -61,7 +85,9 @@ def _through(node: Node, index: int, output: Tensor, field: Field, reach: Reach)
             slack = field.jump * (
                 1 - Fraction(1, lcm(Fraction(tap.stride).denominator, Fraction(tap.offset).denominator))
             )
-            size = None if field.size is None else field.size + (tap.extent - 1) * field.jump + slack
+            if field.size is None or tap.extent is None:
+                return Field(axis, field.start, field.jump * tap.stride, None)
+            size = field.size + (tap.extent - 1) * field.jump + slack
             return Field(axis, field.start + field.jump * tap.offset - slack, field.jump * tap.stride, size)
     return Field(None, 0, field.jump, None)
 

@@ -14,13 +14,13 @@ from onnx_graphsurgeon import Node, Tensor
 @dataclass(frozen=True, slots=True)
 class Tap:
     """Position p of an output axis depends on `extent` positions of input axis `axis`, the first of them at
-    stride * p + offset, rounded down.
+    stride * p + offset, rounded down; an `extent` of None says all of them, though the axes are one and the same.
     """
 
     axis: int
     stride: int | Fraction = 1
     offset: int | Fraction = 0
-    extent: int = 1
+    extent: int | None = 1
 
 
 Reach = Callable[[Node, int, int], Tap | None]
@@ -50,6 +50,26 @@ def whole_map(node: Node, index: int, axis: int) -> Tap | None:
     """Every position depends on the whole of the input."""
     del node, index, axis
     return None
+
+
+def across(*mixed: int) -> Reach:
+    """A reach along `mixed` axes, negative ones from behind: each position depends on all of them, else on itself."""
+
+    def reach(node: Node, index: int, axis: int) -> Tap | None:
+        rank = len(dims(node.inputs[0]))
+        return Tap(axis, extent=None if axis in {a % rank for a in mixed} else 1) if index == 0 else None
+
+    return reach
+
+
+def across_axis(node: Node, index: int, axis: int) -> Tap | None:
+    """As `across` the axis that an attribute of the node names."""
+    return across(node.attrs.get("axis", -1))(node, index, axis)
+
+
+def across_map(node: Node, index: int, axis: int) -> Tap | None:
+    """As `across` all axes of the map."""
+    return across(*range(2, len(dims(node.inputs[0]))))(node, index, axis)
 
 
 def pointwise(node: Node, index: int, axis: int) -> Tap | None:

@@ -14,8 +14,8 @@ from zfviz.graph.reach import dims, is_real
 # fmt: off
 ELEMENTWISE = frozenset((
     "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Softplus", "Softsign", "Gelu", "HardSwish",
-    "Mish", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Pow",
-    "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Where", "Greater", "Less", "GreaterOrEqual",
+    "Mish", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Sign",
+    "Pow", "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Where", "Greater", "Less", "GreaterOrEqual",
     "LessOrEqual",
 ))
 # fmt: on
@@ -124,7 +124,9 @@ def _with_bound_below(
     entry: gs.Tensor, nodes: list[gs.Node], live: frozenset[str], places: dict[int, int]
 ) -> tuple[gs.Tensor, list[gs.Node]] | None:
     """A bound together with the bound below it, such as Relu, then Min."""
-    if nodes[-1].op not in BOUNDS or len(nodes) > 1 or not entry.inputs or entry.inputs[0].op not in BOUNDS:
+    if len(nodes) > 1 or len(entry.outputs) > 1 or not entry.inputs:
+        return None  # where others read it too, signals meet between the two
+    if not {nodes[0].op, entry.inputs[0].op} <= BOUNDS:
         return None
     below = _region(entry.inputs[0], live, places)
     return below and (below[0], [*below[1], *nodes])

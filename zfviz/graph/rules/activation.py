@@ -5,7 +5,7 @@ from math import pi, sqrt
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
-from zfviz.graph.reach import dims, pointwise
+from zfviz.graph.reach import across_axis, dims, pointwise
 from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import is_given, refuse_batch
 
@@ -165,7 +165,7 @@ def times_tanh_slope(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Mul", signal, _tanh_slope(net.forward(layer.outputs[0]), net))}
 
 
-@rule("Softmax", curved=True)
+@rule("Softmax", reach=across_axis, curved=True)
 def softmax_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """y (g - sum(g y)): exact in every method."""
     y = net.forward(layer.outputs[0])
@@ -176,7 +176,7 @@ def softmax_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Sub", weighted, net.emit("Mul", y, total))}
 
 
-@rule("LogSoftmax", curved=True)
+@rule("LogSoftmax", reach=across_axis, curved=True)
 def log_softmax_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """g - exp(y) sum(g): exact in every method."""
     axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))

@@ -6,7 +6,7 @@ from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.net import Net
-from zfviz.graph.reach import Tap, dims, pointwise
+from zfviz.graph.reach import Tap, across, across_axis, across_map, dims, pointwise
 from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import refuse_batch
 
@@ -23,9 +23,14 @@ def scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Mul", signal, per_channel)}
 
 
-def _before_axis(node: Node, index: int, axis: int) -> Tap | None:
-    """The axes before the normalised ones stay."""
-    return Tap(axis) if index == 0 and axis < node.attrs.get("axis", -1) % len(dims(node.inputs[0])) else None
+def _from_axis(node: Node, index: int, axis: int) -> Tap | None:
+    """Each row, from an axis on, is normalised by itself."""
+    rank = len(dims(node.inputs[0]))
+    return across(*range(node.attrs.get("axis", -1) % rank, rank))(node, index, axis)
+
+
+def _along_axes(node: Node, index: int, axis: int) -> Tap | None:
+    return across(*node.attrs.get("axes", [0, 2, 3]))(node, index, axis)
 
 
 @rule("LRN", reach=pointwise, curved=True)
@@ -54,7 +59,7 @@ def skip(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: signal}
 
 
-@rule("InstanceNormalization", curved=True)
+@rule("InstanceNormalization", reach=across_map, curved=True)
 def instance_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient of each map, of mean 0 and variance 1, times the scale of its channel."""
     rank = len(dims(layer.inputs[0]))
@@ -63,7 +68,7 @@ def instance_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: _standardised_back(x, scaled, range(2, rank), epsilon, net), 1: None, 2: None}
 
 
-@rule("GroupNormalization", curved=True)
+@rule("GroupNormalization", reach=across_map, curved=True)
 def group_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient of each group of channels, of mean 0 and variance 1, times the scale of each channel."""
     scaled = net.emit("Mul", signal, _by_channel(layer.inputs[1], len(dims(layer.inputs[0])), net))
@@ -73,7 +78,7 @@ def group_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.reshape_like(back, layer.inputs[0]), 1: None, 2: None}
 
 
-@rule("LayerNormalization", reach=_before_axis, curved=True)
+@rule("LayerNormalization", reach=_from_axis, curved=True)
 def layer_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient of each row, of mean 0 and variance 1, times the scale of each place in it."""
     rank = len(dims(layer.inputs[0]))
@@ -84,7 +89,7 @@ def layer_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: _standardised_back(x, scaled, range(axis, rank), epsilon, net), 1: None, 2: None}
 
 
-@rule("MeanVarianceNormalization", curved=True)
+@rule("MeanVarianceNormalization", reach=_along_axes, curved=True)
 def standardised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient of values brought to mean 0 and variance 1 along some axes."""
     rank = len(dims(layer.inputs[0]))
@@ -94,7 +99,7 @@ def standardised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: _standardised_back(net.forward(layer.inputs[0]), signal, axes, 0.0, net)}
 
 
-@rule("LpNormalization", curved=True)
+@rule("LpNormalization", reach=across_axis, curved=True)
 def normalised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """(g - d sum(g y)) / norm, where d is the slope of the norm: y for p = 2, the signs of x for p = 1."""
     axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))

@@ -147,7 +147,15 @@ def _pads(layer: Node) -> tuple[list[int], list[int]]:
     return before, after
 
 
-@rule("Gather")
+def _taken(node: Node, index: int, axis: int) -> Tap | None:
+    """The axes before and after the one from which places are taken stay."""
+    chosen, rank = node.attrs.get("axis", 0) % len(dims(node.inputs[0])), len(dims(node.inputs[1]))
+    if index != 0 or chosen <= axis < chosen + rank:
+        return None
+    return Tap(axis if axis < chosen else axis - rank + 1)
+
+
+@rule("Gather", reach=_taken)
 def gather_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where it was taken from; what was taken more than once adds up."""
     size, taken = dims(layer.inputs[0]), layer.inputs[1]
@@ -234,7 +242,7 @@ def overwrite_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
-@rule("Expand")
+@rule("Expand", reach=pointwise)
 def sum_repeats(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The sum of the signals at the copies of each value."""
     return {0: net.unbroadcast(signal, layer, layer.inputs[0])}
