@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
 from zfviz.graph.exposure import expose
-from zfviz.graph.source import opset_of
+from zfviz.graph.protos import opset_of
 from zfviz.runtime.loading import Model, load
 from zfviz.runtime.session import open_session
 from zfviz.tolerances import SAME_GRAPH

@@ -14,7 +14,7 @@ from oracle.layer import DOMAINS, Layer
 Makers = Mapping[str, onnx.NodeProto]
 """The node that made each tensor, in the order in which they ran."""
 
-ENDS = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "Relu", "Where", "Log")
+ENDS = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "Where", "Log")
 """What the last node of a spelling is: all ways come together there, or the exponential is taken back, in softplus. Any
 other node of one way is an activation of its own.
 """

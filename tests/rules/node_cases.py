@@ -10,12 +10,13 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.canonical import OPSET, Canonical, canonicalize, relabel
+from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.net import Unpool
+from zfviz.graph.opsets import OPSET, relabel
+from zfviz.graph.protos import opset_of
 from zfviz.graph.rules import Method
-from zfviz.graph.source import opset_of
 from zfviz.runtime.loading import evaluator
 from zfviz.runtime.session import Session, open_session
 

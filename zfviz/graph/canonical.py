@@ -13,16 +13,15 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
-from onnx.version_converter import ConvertError, convert_version
 
-from zfviz.errors import ModelError, UnsupportedError
-from zfviz.graph.fusions import set_apart, unfold
+from zfviz.errors import ModelError
+from zfviz.graph.fusions import unfold
+from zfviz.graph.opsets import OPSET, convert, first_line, relabel
+from zfviz.graph.protos import stored_constants
 from zfviz.graph.reach import dims
 from zfviz.graph.rectifiers import Rectifier, find_rectifiers
-from zfviz.graph.source import OPSET, SMALL, opset_of, stored_constants
+from zfviz.graph.source import SMALL
 from zfviz.graph.unfolding import inline_newest, splice_branches
-
-FIRST_OPSET_WITH_COORDINATES = 11
 
 Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 """Runs a model on an image of zeros and gives the named tensors; the runtime floor provides it."""
@@ -74,65 +73,6 @@ def _ranks(proto: ModelProto) -> dict[str, int]:
     return ranks | {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
 
 
-def convert(proto: ModelProto, opset: int) -> ModelProto:
-    """`proto` at another opset: converted upwards, relabelled downwards where no operator's form changed."""
-    version = opset_of(proto)
-    if version < opset:
-        try:
-            converted = convert_version(set_apart(proto, version), opset)
-        except (RuntimeError, ConvertError) as error:
-            raise ModelError(f"opset {version} does not convert to {opset}: {_first_line(error)}") from None
-        return _with_old_coordinates(converted) if version < FIRST_OPSET_WITH_COORDINATES else converted
-    return relabel(proto, opset)
-
-
-def _with_old_coordinates(proto: ModelProto) -> ModelProto:
-    """A converted model whose Resize nodes keep the places that they had: onnx's conversion forgets that the default
-    was another one.
-    """
-    for node in proto.graph.node:
-        if node.op_type == "Resize" and not any(a.name == "coordinate_transformation_mode" for a in node.attribute):
-            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
-    return proto
-
-
-def relabel(proto: ModelProto, opset: int) -> ModelProto:
-    """`proto` with another opset written on it; UnsupportedError where a node would read differently there."""
-    version = opset_of(proto)
-    if version == opset:
-        return proto
-    for node in proto.graph.node:
-        if node.domain in ("", "ai.onnx") and not _means_the_same(node, version, opset):
-            raise UnsupportedError(
-                f"{node.op_type} of opset {version} at {node.output[0]!r} means something else in opset {opset}; "
-                f"expected an operator that both share. Export the model at opset {opset}."
-            )
-    relabelled = ModelProto()
-    relabelled.CopyFrom(proto)
-    for entry in relabelled.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = opset
-    return relabelled
-
-
-def _means_the_same(node: NodeProto, version: int, opset: int) -> bool:
-    """Whether a node reads the same at two opsets: all that it uses is in both, with the same defaults."""
-    try:
-        one, other = (onnx.defs.get_schema(node.op_type, number) for number in (version, opset))
-    except onnx.defs.SchemaError:
-        return False
-    shared = one.attributes.keys() & other.attributes.keys()
-
-    def used(schema: onnx.defs.OpSchema) -> tuple[list[bytes], list[str]]:
-        defaults = [
-            schema.attributes[name].default_value.SerializeToString(deterministic=True) for name in sorted(shared)
-        ]
-        return defaults, [formal.name for formal in schema.inputs][: len(node.input)]
-
-    return {a.name for a in node.attribute} <= shared and used(one) == used(other)
-
-
 def skeleton(
     proto: ModelProto,
     image: ValueInfoProto,
@@ -178,7 +118,7 @@ def _infer(proto: ModelProto) -> ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ModelError(f"the model's shapes contradict each other: {_first_line(error)}. Export it again.") from None
+        raise ModelError(f"the model's shapes contradict each other: {first_line(error)}. Export it again.") from None
 
 
 def _with_shapes(proto: ModelProto, told: ModelProto) -> ModelProto:
@@ -342,10 +282,6 @@ def _explicit_resize(node: gs.Node) -> None:
     if node.attrs.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
         node.attrs["coordinate_transformation_mode"] = "half_pixel"
         node.attrs["nearest_mode"] = "round_prefer_ceil"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
 _EXPLICIT: dict[str, Callable[[gs.Node], Any]] = {

@@ -11,10 +11,10 @@ from onnx import ModelProto
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.net import BatchError, Net, Precision, Unpool
+from zfviz.graph.protos import opset_of
 from zfviz.graph.reach import dims
 from zfviz.graph.rectifiers import Rectifier
 from zfviz.graph.rules import Method, find_rule, op_key
-from zfviz.graph.source import opset_of
 
 IR_VERSION = 8
 FEW = 6

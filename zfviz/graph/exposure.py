@@ -7,9 +7,10 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.canonical import OPSET, Canonical, relabel, skeleton
+from zfviz.graph.canonical import Canonical, skeleton
+from zfviz.graph.opsets import OPSET, relabel
+from zfviz.graph.protos import opset_of, read_by
 from zfviz.graph.reach import dims
-from zfviz.graph.source import opset_of, read_by
 
 FIRST_OPSET_WITH_INDICES = 8
 

@@ -7,27 +7,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zfviz.errors import UnsupportedError
-from zfviz.graph.source import with_nodes
-from zfviz.graph.unfolding import STANDARD, is_known
-
-APART = "onnxruntime"
-"""A domain for operators that onnxruntime runs as if they were ONNX's."""
-
-
-def set_apart(proto: ModelProto, version: int) -> ModelProto:
-    """The model with what ONNX does not know in its own domain moved to another, so that its tools let it pass."""
-    if all(node.domain not in STANDARD or is_known(node.op_type, version) for node in proto.graph.node):
-        return proto
-    nodes: list[NodeProto] = []
-    for node in proto.graph.node:
-        moved = NodeProto()
-        moved.CopyFrom(node)
-        if node.domain in STANDARD and not is_known(node.op_type, version):
-            moved.domain = APART
-        nodes.append(moved)
-    changed = with_nodes(proto, nodes)
-    changed.opset_import.append(helper.make_opsetid(APART, 1))
-    return changed
+from zfviz.graph.protos import STANDARD, with_nodes
 
 
 def unfold(proto: ModelProto, ranks: Mapping[str, int]) -> ModelProto:
@@ -187,13 +167,15 @@ def bias_add(fused: Fused) -> str:
     return fused.plus(*(fused[i] for i in range(3)))
 
 
-@spelling("LayerNormalization", APART)
-def layer_normalization(fused: Fused) -> tuple[str, ...]:
-    """ONNX's own, before ONNX had it."""
-    return fused.add("LayerNormalization", *(fused[i] for i in range(3)), outputs=3, **fused.attributes())
+@spelling("ImageScaler", "")
+def image_scaler(fused: Fused) -> str:
+    """A scale for all, then a bias for each channel."""
+    bias = np.array(fused.attribute("bias"), np.float32).reshape(1, -1, 1, 1)
+    scaled = fused.add("Mul", fused[0], fused.number(fused.attribute("scale", 1.0)))
+    return fused.add("Add", scaled, fused.add("Constant", value=numpy_helper.from_array(bias)))
 
 
-@spelling("SimplifiedLayerNormalization", APART)
+@spelling("SimplifiedLayerNormalization", "")
 def simplified_layer_normalization(fused: Fused) -> str:
     """x over its root mean square, times the scale; along the last axis."""
     if fused.attribute("axis", -1) != -1:

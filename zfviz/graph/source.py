@@ -1,25 +1,23 @@
 """The user's model as it came: read from a path or bytes, checked, never trusted."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from math import prod
 from os import PathLike
 from pathlib import Path
 
-import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, TensorProto
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
-from zfviz.graph.widening import widen_bfloat16
+from zfviz.graph.protos import opset_of, read_by, with_nodes
+from zfviz.graph.updating import update
 
-OPSET = 21
-"""The opset of the canonical form."""
 SMALL = 1024
 """Constants of at most this many elements are at hand; larger ones are weights, and stay where they are."""
 MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
@@ -28,14 +26,14 @@ MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """A model as the user has it: the proto (large weights in outside files are left there), where it lies, its
-    SHA-256; `widened` says that it was bfloat16.
+    SHA-256; `notes` are sentences on what had to be changed for onnxruntime to run it.
     """
 
     proto: ModelProto
     name: str
     folder: Path | None
     sha256: str
-    widened: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
@@ -69,17 +67,8 @@ def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
         _check_outside(tensor, source)
         if prod(tensor.dims) <= SMALL:
             _take_in(tensor, source)
-    return source if not (widened := widen_bfloat16(proto, folder)) else replace(source, proto=widened, widened=True)
-
-
-def opset_of(proto: ModelProto) -> int:
-    """The version of the standard operator set that the model imports."""
-    for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            return entry.version
-    raise ModelError(
-        "the model imports no standard operator set; expected opset_import with domain ''. Export it again."
-    )
+    updated, notes = update(proto, opset_of(proto), folder)
+    return replace(source, proto=updated, notes=notes)
 
 
 def outside_tensors(proto: ModelProto) -> Iterator[TensorProto]:
@@ -91,48 +80,6 @@ def outside_tensors(proto: ModelProto) -> Iterator[TensorProto]:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_location == TensorProto.EXTERNAL:
                 yield attribute.t
-
-
-def with_nodes(proto: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
-    """The model with other nodes."""
-    changed = ModelProto()
-    changed.CopyFrom(proto)
-    kept = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del changed.graph.node[:]
-    changed.graph.node.extend(kept)
-    return changed
-
-
-def read_by(node: NodeProto) -> set[str]:
-    """The names that a node reads, also those that its bodies read."""
-    bodies = (a.g for a in node.attribute if a.HasField("g"))
-    return set(node.input).union(*(read_by(inner) for body in bodies for inner in body.node))
-
-
-def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
-    """The tensors that the model stores, by name: initializers and the values of Constant nodes."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and not node.domain:
-            constants[node.output[0]] = _constant_value(node)
-    return constants
-
-
-def _constant_value(node: NodeProto) -> TensorProto:
-    attribute = node.attribute[0]
-    name = node.output[0]
-    if attribute.name == "value":
-        tensor = TensorProto()
-        tensor.CopyFrom(attribute.t)
-        tensor.name = name
-        return tensor
-    value = onnx.helper.get_attribute_value(attribute)
-    kinds = {"value_float": TensorProto.FLOAT, "value_floats": TensorProto.FLOAT}
-    kinds |= {"value_int": TensorProto.INT64, "value_ints": TensorProto.INT64}
-    if attribute.name not in kinds:
-        raise ModelError(f"Constant {name!r} holds a {attribute.name}; expected a tensor or numbers. Export it again.")
-    values, shape = ([value], []) if attribute.name in ("value_float", "value_int") else (value, [len(value)])
-    return onnx.helper.make_tensor(name, kinds[attribute.name], shape, values)
 
 
 def _fits(proto: ModelProto) -> bool:

@@ -6,9 +6,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.inliner import inline_selected_functions
 
-from zfviz.graph.source import OPSET, opset_of, with_nodes
-
-STANDARD = ("", "ai.onnx")
+from zfviz.graph.opsets import OPSET
+from zfviz.graph.protos import STANDARD, is_known, opset_of, with_nodes
 
 
 def inline_newest(proto: ModelProto) -> ModelProto:
@@ -40,15 +39,6 @@ def _with_plain_casts(proto: ModelProto) -> list[NodeProto]:
         else node
         for node in proto.graph.node
     ]
-
-
-def is_known(op: str, version: int) -> bool:
-    """Whether ONNX has the operator at an opset."""
-    try:
-        onnx.defs.get_schema(op, version)
-    except onnx.defs.SchemaError:
-        return False
-    return True
 
 
 def _without_weights(graph: GraphProto) -> GraphProto:

@@ -8,9 +8,10 @@ import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from zfviz.errors import VerificationError
-from zfviz.graph.canonical import OPSET, Canonical, canonicalize
+from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import IR_VERSION, PIXELS, SIGNAL, build_companion, layer_name
 from zfviz.graph.exposure import expose
+from zfviz.graph.opsets import OPSET
 from zfviz.graph.reach import is_real
 from zfviz.graph.rules import find_rule
 from zfviz.runtime.loading import Model, evaluator

@@ -140,8 +140,7 @@ class Projections:
         stored = sorted({u.layer for u in self.units if not self.model.layer(u.layer).followed})
         if stored:
             warnings.append(f"the layout of {', '.join(stored)} could not be followed; it is reported as it is stored.")
-        if self.model.source.widened:
-            warnings.append("the model is bfloat16; it is computed in float32.")
+        warnings += self.model.source.notes
         dark = sum(bool(a) and not p.any() for a, p in zip(self.activations, self.pixels, strict=True))
         if dark:
             warnings.append(

@@ -1,0 +1,144 @@
+"""Updating: what onnxruntime does not run, said as it does: old opsets, sparse weights, bfloat16."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    SparseTensorProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
+
+from zfviz.errors import ModelError
+from zfviz.graph.opsets import convert, relabel
+from zfviz.graph.protos import with_nodes
+
+TYPE_ATTRIBUTES = ("to", "dtype", "stash_type", "softmax_precision", "output_dtype")
+FIRST_RUN = 7
+"""The first opset whose operators onnxruntime has kernels for."""
+READ_AS = 8
+PLAIN = 6
+REWRITTEN = ("Reshape", "Cast", "Concat", "Pad", "Clip")
+"""Operators that are said as opset 6 does when they are relabelled; Clip only got defaults."""
+MOST_NUMBERS = 2**28
+"""Of a sparse tensor when it is spelled out: a gigabyte of float32."""
+
+
+def update(proto: ModelProto, version: int, folder: Path | None) -> tuple[ModelProto, tuple[str, ...]]:
+    """The model as onnxruntime runs it, and a sentence on each change; weights outside are read from `folder`.
+
+    Raises ModelError for an opset that does not convert, and for sparse weights that are too large.
+    """
+    notes: list[str] = []
+    if proto.graph.sparse_initializer:
+        proto = _copied(proto)
+        proto.graph.initializer.extend(map(_dense, proto.graph.sparse_initializer))
+        del proto.graph.sparse_initializer[:]
+    if version < FIRST_RUN:
+        proto = _converted(proto, version)
+        notes.append(f"opset {version} is read as opset {READ_AS}, since onnxruntime runs no older than {FIRST_RUN}.")
+    if _holds_bfloat16(proto.graph):
+        proto = _copied(proto)
+        _widen(proto.graph, folder)
+        notes.append("the model is bfloat16; it is computed in float32, which onnxruntime has kernels for.")
+    return proto, tuple(notes)
+
+
+def _copied(proto: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _converted(proto: ModelProto, version: int) -> ModelProto:
+    """The model at an opset that onnxruntime runs.
+
+    From before opset 6 first by relabelling: the shapes that onnx's converter asks for are lost at operators of that
+    time, most of which differ from those of opset 6 in nothing but a hint on memory.
+    """
+    try:
+        if version < PLAIN:
+            proto = relabel(with_nodes(proto, _of_today(proto)), PLAIN, REWRITTEN)
+        return convert(proto, READ_AS)
+    except ModelError as error:
+        raise ModelError(
+            f"the model is of opset {version}, which onnxruntime does not run, and it does not convert to {READ_AS} "
+            f"({error}); expected opset {FIRST_RUN} or newer. Export it again."
+        ) from None
+
+
+def _of_today(proto: ModelProto) -> Iterator[NodeProto]:
+    """The nodes as opset 6 spells them: without what only said how to use memory, their shapes as inputs."""
+    for node in proto.graph.node:
+        plain = NodeProto()
+        plain.CopyFrom(node)
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name != "consumed_inputs"}
+        if node.op_type == "Reshape" and "shape" in given:
+            shape = np.array(given.pop("shape"), np.int64)
+            name = f"{node.output[0]}/shape"
+            yield helper.make_node("Constant", [], [name], value=numpy_helper.from_array(shape, name))
+            plain.input.append(name)
+        if node.op_type == "Cast" and isinstance(given["to"], bytes):
+            given["to"] = TensorProto.DataType.Value(given["to"].decode().upper())
+        if node.op_type == "Concat":
+            given.setdefault("axis", 1)
+        if node.op_type == "Pad" and "paddings" in given:
+            given["pads"] = given.pop("paddings")
+        del plain.attribute[:]
+        plain.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
+        yield plain
+
+
+def _dense(sparse: SparseTensorProto) -> TensorProto:
+    """A sparse tensor spelled out; its indices are places in the flat tensor, or coordinates."""
+    size, name = tuple(sparse.dims), sparse.values.name
+    if np.prod(size, dtype=float) > MOST_NUMBERS:
+        raise ModelError(f"the sparse weight {name!r} is {list(size)}; expected at most {MOST_NUMBERS:,} numbers.")
+    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    whole = np.zeros(size, values.dtype)
+    whole.reshape(-1)[places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), size)] = values
+    return numpy_helper.from_array(whole, name)
+
+
+def _holds_bfloat16(graph: GraphProto) -> bool:
+    values = (*graph.input, *graph.output, *graph.value_info)
+    return (
+        any(tensor.data_type == TensorProto.BFLOAT16 for tensor in graph.initializer)
+        or any(value.type.tensor_type.elem_type == TensorProto.BFLOAT16 for value in values)
+        or any(_says_bfloat16(a) for node in graph.node for a in node.attribute)
+    )
+
+
+def _says_bfloat16(attribute: AttributeProto) -> bool:
+    return (
+        (attribute.name in TYPE_ATTRIBUTES and attribute.i == TensorProto.BFLOAT16)
+        or (attribute.HasField("t") and attribute.t.data_type == TensorProto.BFLOAT16)
+        or (attribute.HasField("g") and _holds_bfloat16(attribute.g))
+    )
+
+
+def _widen(graph: GraphProto, folder: Path | None) -> None:
+    for tensor in graph.initializer:
+        _widen_tensor(tensor, folder)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for attribute in (a for node in graph.node for a in node.attribute):
+        if attribute.name in TYPE_ATTRIBUTES and attribute.i == TensorProto.BFLOAT16:
+            attribute.i = TensorProto.FLOAT
+        elif attribute.HasField("t"):
+            _widen_tensor(attribute.t, folder)
+        elif attribute.HasField("g"):
+            _widen(attribute.g, folder)
+
+
+def _widen_tensor(tensor: TensorProto, folder: Path | None) -> None:
+    if tensor.data_type == TensorProto.BFLOAT16:
+        array = numpy_helper.to_array(tensor, str(folder or "")).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
