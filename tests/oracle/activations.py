@@ -37,7 +37,7 @@ def leak_by_channel(layer: Layer, x: Tensor, slope: Tensor) -> Tensor:
         slope = slope.reshape(-1, *[1] * (x.ndim - 2))
 
     def f(x: Tensor) -> Tensor:
-        return torch.where(x < 0, slope * x, x)
+        return torch.where(x > 0, x, slope * x)
 
     return rectify(layer, x, f, f)
 
@@ -93,8 +93,14 @@ def clip(layer: Layer, x: Tensor, low: Tensor | None = None, high: Tensor | None
     least = layer.get("min", -math.inf) if low is None else low.item()
     most = layer.get("max", math.inf) if high is None else high.item()
     if least == 0 or (least > -ENDLESS and most > ENDLESS):  # Relu, or like it far from 0; also where Min follows
-        return rectify(layer, x, lambda x: F.threshold(x, least, least).clamp(max=most))
-    return x.clamp(least, most)
+        return rectify(layer, x, lambda x: between(x, least, most))
+    return between(x, least, most)
+
+
+def between(x: Tensor, least: float, most: float) -> Tensor:
+    """x within bounds; at a bound its slope is 0, as that of Relu at 0. What float32 takes for the bound lies on it."""
+    inside = (x.float() > torch.tensor(least).float()) & (x.float() < torch.tensor(most).float())
+    return torch.where(inside, x, x.detach().clamp(least, most))
 
 
 @op("HardSigmoid")

@@ -33,9 +33,20 @@ def unpack(q: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block: 
 
 
 def pack(
-    x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block: int = 0, ends: tuple[int, int] | None = None
+    layer: Layer,
+    x: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    axis: int = 1,
+    block: int = 0,
+    ends: tuple[int, int] | None = None,
+    given: bool = True,
 ) -> Tensor:
-    """The quantised numbers that stand for floats; the way back is that of x / scale, also where they saturate."""
+    """The quantised numbers that stand for floats; the way back is that of x / scale, also where they saturate.
+
+    But where 0 is the smallest of the numbers, as a quantiser puts it that took a Relu in: then that is there too. A
+    zero point that is not `given`, but found on the way, takes no Relu in.
+    """
     shift = torch.zeros([]) if zero is None else along(x, zero, axis, block)
     least, most = ends or quantized_limits(torch.uint8 if zero is None else zero.dtype)
     unit = along(x, scale, axis, block)
@@ -44,7 +55,16 @@ def pack(
         # divided in float32, as onnxruntime does: what falls between two numbers falls there in both
         return ((x.float() / unit.float()).round() + shift).double().clamp(least, most)
 
-    return Detour.apply(x, nearest, lambda signal: signal / unit)
+    packed = nearest(x.detach())
+    relu = given and zero is not None and zero.numel() == 1 and ends is None and zero.item() == least
+
+    def back(signal: Tensor) -> Tensor:
+        if relu:
+            signal = signal if layer.method == "gradient" else torch.relu(signal)
+            signal = signal if layer.method == "deconvnet" else signal * (packed > least)
+        return signal / unit
+
+    return Detour.apply(x, nearest, back)
 
 
 def quantized_limits(kind: torch.dtype) -> tuple[float, float]:
@@ -63,7 +83,7 @@ def quantize(layer: Layer, x: Tensor, scale: Tensor, zero: Tensor | None = None)
         ends = None
     if zero is not None and zero.is_floating_point():
         raise NotImplementedError("the oracle quantises to integers only")
-    return pack(x, scale, zero, layer.get("axis", 1), layer.get("block_size", 0), ends)
+    return pack(layer, x, scale, zero, layer.get("axis", 1), layer.get("block_size", 0), ends)
 
 
 @op("DequantizeLinear")
@@ -77,7 +97,7 @@ def quantize_by_range(layer: Layer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = ((high - low) / 255).float().double()
     scale = torch.where(scale == 0, 1.0, scale)
     zero = (-low.float() / scale.float()).round().clamp(0, 255).to(torch.uint8)
-    return pack(x, scale, zero), scale, zero
+    return pack(layer, x, scale, zero, given=False), scale, zero
 
 
 @op("QLinearConv")
@@ -98,7 +118,7 @@ def convolve_quantized(
         bias = bias * (x_scale * w_scale).double().flatten()
     last = bool(layer["channels_last"])
     x = x.movedim(-1, 1) if last else x
-    y = pack(convolve(layer, unpack(x, x_scale, x_zero), weight, bias), y_scale, y_zero)
+    y = pack(layer, convolve(layer, unpack(x, x_scale, x_zero), weight, bias), y_scale, y_zero)
     return y.movedim(1, -1) if last else y
 
 
@@ -151,7 +171,7 @@ def quantize_and_multiply(
 @op("QLinearMatMul")
 def multiply_quantized(layer: Layer, *inputs: Tensor) -> Tensor:
     a, b, (y_scale, y_zero) = inputs[:3], inputs[3:6], inputs[6:]
-    return pack(unpack(*a, -2) @ unpack(*b, -1), y_scale, y_zero, -2)
+    return pack(layer, unpack(*a, -2) @ unpack(*b, -1), y_scale, y_zero, -2)
 
 
 @op("QGemm")
@@ -171,24 +191,24 @@ def multiply_quantized_and_add(
     y = layer.get("alpha", 1.0) * ((left.T if layer["transA"] else left) @ (right.T if layer["transB"] else right))
     if c is not None:  # integers in units of what the product counts in
         y = y + c * layer.get("alpha", 1.0) * (a_scale * b_scale).double()
-    return y if y_scale is None else pack(y, y_scale, y_zero)
+    return y if y_scale is None else pack(layer, y, y_scale, y_zero)
 
 
 @op("QLinearAdd", "QLinearMul")
 def combine_quantized(layer: Layer, *inputs: Tensor | None) -> Tensor:
     a, b, (y_scale, y_zero) = unpack(*inputs[:3]), unpack(*inputs[3:6]), [*inputs[6:], None][:2]
-    return pack(a + b if layer.proto.op_type == "QLinearAdd" else a * b, y_scale, y_zero)
+    return pack(layer, a + b if layer.proto.op_type == "QLinearAdd" else a * b, y_scale, y_zero)
 
 
 @op("QLinearConcat")
 def concat_quantized(layer: Layer, y_scale: Tensor, y_zero: Tensor, *inputs: Tensor) -> Tensor:
     parts = [unpack(*inputs[i : i + 3]) for i in range(0, len(inputs), 3)]
-    return pack(torch.cat(parts, layer["axis"]), y_scale, y_zero)
+    return pack(layer, torch.cat(parts, layer["axis"]), y_scale, y_zero)
 
 
 @op("QLinearWhere")
 def choose_quantized(layer: Layer, condition: Tensor, *inputs: Tensor) -> Tensor:
-    return pack(torch.where(condition, unpack(*inputs[:3]), unpack(*inputs[3:6])), *inputs[6:])
+    return pack(layer, torch.where(condition, unpack(*inputs[:3]), unpack(*inputs[3:6])), *inputs[6:])
 
 
 PARTS = {
@@ -215,4 +235,4 @@ def compute_quantized(
     opset = attributes.pop("opset", layer.opset)
     x = unpack(x, x_scale, x_zero)
     y = layer.part(PARTS[layer.proto.op_type], x.movedim(-1, 1) if last else x, opset=opset, **attributes)
-    return pack(y.movedim(1, -1) if last else y, y_scale, y_zero)
+    return pack(layer, y.movedim(1, -1) if last else y, y_scale, y_zero)

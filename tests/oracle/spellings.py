@@ -86,7 +86,7 @@ class Spellings:
         nodes: list[onnx.NodeProto] = []
         places = {name: place for place, name in enumerate(self._makers)}
         node = last
-        while node.op_type in GROWTHS and node.domain in DOMAINS and len(nodes) < LONGEST:
+        while node.op_type in GROWTHS and node.domain in (*DOMAINS, "com.microsoft") and len(nodes) < LONGEST:
             nodes.insert(0, node)
             ways |= {name: places.get(name, -1) for name in node.input if self._depends(name)}
             latest = max(ways, key=ways.__getitem__, default="")

@@ -224,6 +224,33 @@ def nhwc_max_pool(fused: Fused) -> str:
     return fused.add("Transpose", fused.add("MaxPool", first, **fused.attributes()), perm=[0, 2, 3, 1])
 
 
+@spelling("Attention")
+def attention(fused: Fused) -> str:
+    """Queries, keys and values by one product, and what they make of each other, head by head."""
+    return _attend(fused, fused.plus(fused.add("MatMul", fused[0], fused[1]), fused[2]), 3)
+
+
+def _attend(fused: Fused, together: str, first_mask: int) -> str:
+    """The attention of queries, keys and values that lie side by side."""
+    if any(fused[i] for i in range(first_mask, len(fused))) or fused.attribute("unidirectional", 0):
+        raise UnsupportedError("Attention with a mask or a past is not known")
+    if fused.attribute("qkv_hidden_sizes"):
+        raise UnsupportedError("Attention with sizes of its own for keys and values is not known")
+    heads = fused.ints([0, 0, fused.attribute("num_heads"), -1])
+    parts = fused.add("Split", together, outputs=3, axis=-1, num_outputs=3)
+    q, k, v = (fused.add("Reshape", part, heads) for part in parts)
+    q, v = (fused.add("Transpose", t, perm=[0, 2, 1, 3]) for t in (q, v))
+    products = fused.add("MatMul", q, fused.add("Transpose", k, perm=[0, 2, 3, 1]))
+    scale = fused.attribute("scale", 0.0)
+    if not scale:
+        width = fused.add("Cast", fused.add("Shape", q, start=3, end=4), to=TensorProto.FLOAT)
+        products = fused.add("Div", products, fused.add("Sqrt", width))
+    else:
+        products = fused.add("Mul", products, fused.number(scale))
+    mixed = fused.add("MatMul", fused.add("Softmax", products, axis=-1), v)
+    return fused.add("Reshape", fused.add("Transpose", mixed, perm=[0, 2, 1, 3]), fused.ints([0, 0, -1]))
+
+
 # quantised: real numbers in, the operator, integers out
 
 

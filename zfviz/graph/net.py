@@ -268,11 +268,31 @@ class Net:
 
     def _recompute(self, node: gs.Node) -> None:
         """Repeat a node that only the canonical form has, so that its outputs are at hand in the companion."""
+        if node.op == "DequantizeLinear":
+            self._recomputed[node.outputs[0].name] = self._dequantized(node)
+            return
         inputs = [t if t.is_empty() else self._stored(t) for t in node.inputs]
         outputs = [gs.Variable(self._fresh(t.name), t.dtype) for t in node.outputs]
         self._recomputed |= {t.name: made for t, made in zip(node.outputs, outputs, strict=True)}
         made = gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs, node.domain)
         self.graph.nodes.append(made)
+
+    def _dequantized(self, node: gs.Node) -> gs.Tensor:
+        """(integer - zero point) * scale, in plain words: a DequantizeLinear before a product makes onnxruntime
+        quantise the other factor too, which is the signal.
+        """
+        rank, axis = len(dims(node.inputs[0])), node.attrs.get("axis", 1)
+
+        def aligned(tensor: gs.Tensor) -> gs.Tensor:
+            value = self.numbers(tensor)
+            if prod(dims(tensor)) == 1:
+                return value
+            return self.emit("Reshape", value, self.ints([-1 if a == axis % rank else 1 for a in range(rank)]))
+
+        value = self.numbers(node.inputs[0])
+        if len(node.inputs) > 2 and not node.inputs[2].is_empty():
+            value = self.emit("Sub", value, aligned(node.inputs[2]))
+        return self.emit("Mul", value, aligned(node.inputs[1]))
 
     def _fresh(self, stem: str) -> str:
         """A name that no tensor of the user's graph has."""

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from zfviz.graph.reach import dims, is_real
+from zfviz.graph.reach import QUANTISED, dims, is_real
 
 # fmt: off
 ELEMENTWISE = frozenset((
@@ -114,8 +114,10 @@ def _as_saturating(node: gs.Node) -> Rectifier | None:
 
 def constant_scale(node: gs.Node) -> tuple[float, int] | None:
     """Scale and zero point of a quantiser that has one of each, at hand, and makes plain integers."""
+    if node.outputs[0].dtype not in QUANTISED:
+        return None
     constants = [t.values for t in node.inputs[1:] if isinstance(t, gs.Constant) and t.values.size == 1]
-    if len(constants) < 2 or constants[1].dtype.kind not in "iu":
+    if len(constants) < 2:
         return None
     return constants[0].item(), constants[1].item()
 

@@ -19,6 +19,8 @@ from zfviz.studies.selection import default_layers
 
 SMALLEST_OUTSIDE = 1024
 """Bytes; smaller weights stay in the model."""
+MARGIN = 2**20
+"""Bytes, for all of a model that is no weight."""
 ALIGNMENT = 4096
 """Bytes; what a memory map of any system can start at."""
 
@@ -65,7 +67,7 @@ def write_graph(
     `folder` is where weights outside the model lie now. Raises OutputError.
     """
     whole = _with_data(proto, folder)
-    if whole.ByteSize() <= inline_bytes:
+    if sum(map(_size, whole.graph.initializer)) + MARGIN <= inline_bytes:
         return (write_atomically(path, whole.SerializeToString()),)
     return _write_outside([(whole, path)], path.with_name(f"{path.name}.data"))
 
@@ -92,6 +94,11 @@ def _with_data(proto: ModelProto, folder: Path | None) -> ModelProto:
     return whole
 
 
+def _size(tensor: TensorProto) -> int:
+    """Bytes; protobuf cannot say the size of a message that is too large to be written."""
+    return len(tensor.raw_data) or tensor.ByteSize()
+
+
 def _write_outside(graphs: Sequence[tuple[ModelProto, Path]], data_path: Path) -> tuple[Path, ...]:
     """Write models whose weights lie in one data file, each weight once."""
     places: dict[str, tuple[int, int]] = {}
@@ -99,7 +106,7 @@ def _write_outside(graphs: Sequence[tuple[ModelProto, Path]], data_path: Path) -
     def write_data(file: BinaryIO) -> None:
         for proto, _ in graphs:
             for tensor in proto.graph.initializer:
-                if tensor.name not in places and tensor.ByteSize() >= SMALLEST_OUTSIDE:
+                if tensor.name not in places and _size(tensor) >= SMALLEST_OUTSIDE:
                     data = numpy_helper.to_array(tensor).tobytes()
                     file.seek(-(-file.tell() // ALIGNMENT) * ALIGNMENT)
                     places[tensor.name] = file.tell(), file.write(data)

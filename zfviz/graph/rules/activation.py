@@ -18,10 +18,10 @@ def mask_by_forward(layer: Node, signal: Tensor, net: Net) -> Signals:
 
 @rule("LeakyRelu", reach=pointwise)
 def leak_by_forward(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """The signal, times alpha where the forward value was negative: the gradient."""
-    negative = net.emit("Less", net.forward(layer.inputs[0]), net.constant(0))
+    """The signal, times alpha where the forward value was not positive: the gradient."""
+    positive = net.emit("Greater", net.forward(layer.inputs[0]), net.constant(0))
     leaked = net.emit("Mul", signal, net.constant(layer.attrs.get("alpha", 0.01)))
-    return {0: net.emit("Where", negative, leaked, signal)}
+    return {0: net.emit("Where", positive, signal, leaked)}
 
 
 @rule("Clip", reach=pointwise)
@@ -36,9 +36,9 @@ def mask_inside(layer: Node, signal: Tensor, net: Net) -> Signals:
 
 @rule("PRelu", reach=pointwise)
 def leak_by_channel(layer: Node, signal: Tensor, net: Net) -> Signals:
-    """The signal, times the slope where the forward value was negative: the gradient."""
-    negative = net.emit("Less", net.forward(layer.inputs[0]), net.constant(0))
-    return {0: net.emit("Where", negative, net.emit("Mul", signal, net.forward(layer.inputs[1])), signal)}
+    """The signal, times the slope where the forward value was not positive: the gradient."""
+    positive = net.emit("Greater", net.forward(layer.inputs[0]), net.constant(0))
+    return {0: net.emit("Where", positive, signal, net.emit("Mul", signal, net.forward(layer.inputs[1])))}
 
 
 @rule("PRelu", method="deconvnet", reach=pointwise)
