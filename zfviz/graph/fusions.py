@@ -93,6 +93,11 @@ class Fused:
         return value
 
 
+def known_fusions() -> list[str]:
+    """The operators that are spelled out, with their domains."""
+    return sorted(f"{domain or 'ai.onnx'}::{op}" for domain, op in _SPELLINGS)
+
+
 Spelling = Callable[[Fused], str | tuple[str, ...]]
 _SPELLINGS: dict[tuple[str, str], Spelling] = {}
 

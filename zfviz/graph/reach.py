@@ -34,7 +34,8 @@ def dims(tensor: Tensor) -> tuple[int, ...]:
 
 def is_real(tensor: Tensor) -> bool:
     """Whether a tensor holds real numbers."""
-    return tensor.dtype is not None and np.issubdtype(tensor.dtype, np.floating)
+    # types that numpy lacks, such as float8, are numbers of ONNX
+    return not isinstance(tensor.dtype, int | None) and np.issubdtype(tensor.dtype, np.floating)
 
 
 QUANTISED = tuple(map(np.dtype, ("int8", "uint8", "int16", "uint16", "int32")))

@@ -146,7 +146,9 @@ def _region(node: gs.Node, live: frozenset[str], places: dict[int, int]) -> tupl
             return None
         taken[id(latest)] = latest
         open_tensors |= {t.name: t for t in latest.inputs if t.name in live}
-        if len(open_tensors) == 1:
+        # a logarithm may take back an exponential below it, as in softplus
+        taken_back = node.op != "Log" or any(n.op == "Exp" for n in taken.values())
+        if len(open_tensors) == 1 and taken_back:
             (entry,) = open_tensors.values()
             return entry, sorted(taken.values(), key=lambda n: places[id(n)])
         makers = [t.inputs[0] for t in open_tensors.values() if t.inputs]

@@ -11,41 +11,50 @@ from zfviz.graph.protos import STANDARD, is_known, opset_of, with_nodes
 
 
 def inline_newest(proto: ModelProto) -> ModelProto:
-    """The model with operators that the canonical opset lacks replaced by the functions that ONNX defines them by."""
+    """The model with operators that the canonical opset lacks replaced by the functions that ONNX defines them by, and
+    with each CastLike as the Cast that it is.
+    """
     version = opset_of(proto)
     newest = {
         n.op_type
         for n in proto.graph.node
         if n.domain in STANDARD and version > OPSET and not is_known(n.op_type, OPSET)
     }
-    if not newest:
+    if not newest and all(node.op_type != "CastLike" for node in proto.graph.node):
         return proto
-    bare = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
-    bare.graph.CopyFrom(_without_weights(proto.graph))
+    bare = _bare(proto)
     for node in bare.graph.node:
         if node.op_type in newest:
             _write_defaults(node, version)
     inlined = inline_selected_functions(bare, [("", op) for op in newest], inline_schema_functions=True)
-    return with_nodes(proto, _with_plain_casts(inlined))
+    return _with_plain_casts(with_nodes(proto, inlined.graph.node), inlined)
 
 
-def _with_plain_casts(proto: ModelProto) -> list[NodeProto]:
-    """The nodes with each CastLike as a Cast: what is cast like the image's descendants does not descend from it."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
+def _with_plain_casts(proto: ModelProto, bare: ModelProto) -> ModelProto:
+    """The model with each CastLike as a Cast: what is cast like the image's descendants does not descend from it.
+
+    Types are inferred from `bare`, the same without weights.
+    """
+    inferred = onnx.shape_inference.infer_shapes(bare).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
-    return [
+    types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    nodes = [
         helper.make_node("Cast", node.input[:1], node.output, node.name, to=types[node.input[1]])
-        if node.op_type == "CastLike" and node.input[1] in types
+        if node.op_type == "CastLike" and types.get(node.input[1])
         else node
         for node in proto.graph.node
     ]
+    return with_nodes(proto, nodes)
 
 
-def _without_weights(graph: GraphProto) -> GraphProto:
+def _bare(proto: ModelProto) -> ModelProto:
+    """The model without its weights, which become inputs."""
+    graph = proto.graph
     declared = {value.name for value in graph.input}
     weights = [helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in graph.initializer]
     inputs = [*graph.input, *(w for w in weights if w.name not in declared)]
-    return GraphProto(name=graph.name, node=graph.node, input=inputs, output=graph.output, value_info=graph.value_info)
+    bare = GraphProto(name=graph.name, node=graph.node, input=inputs, output=graph.output, value_info=graph.value_info)
+    return ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, graph=bare)
 
 
 def _write_defaults(node: NodeProto, version: int) -> None:

@@ -1,0 +1,42 @@
+"""Every exporter's models: projected right, as torch in float64 says, or refused in the words that are known."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the oracle is torch: pip install zfviz[oracle]")
+pytest.importorskip("torchvision", reason="it writes some of the models: pip install zfviz[exporters]")
+pytest.importorskip("keras", reason="it writes some of the models: pip install zfviz[exporters]")
+pytest.importorskip("timm", reason="it writes some of the models: pip install zfviz[exporters]")
+pytest.importorskip("onnxscript", reason="it writes some of the models: pip install zfviz[exporters]")
+pytest.importorskip("onnxslim", reason="it writes some of the models: pip install zfviz[exporters]")
+
+from exporters.collected import UNJUDGED, refusal, specimens
+from exporters.judging import judge
+from exporters.specimen import Specimen
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def in_turn(specimen: Specimen, index: int) -> object:
+    """Every fourth of the large corpora is for CI, the others for whoever has half an hour."""
+    large = specimen.exporter.startswith(("torch", "Keras"))
+    mark = pytest.mark.exhaustive if large and index % 4 else pytest.mark.slow
+    return pytest.param(specimen, marks=mark, id=f"{specimen.exporter}, {specimen.name}")
+
+
+@pytest.mark.parametrize("specimen", [in_turn(specimen, index) for index, specimen in enumerate(specimens())])
+def test_a_model_is_projected_right_or_refused(specimen: Specimen, tmp_path: Path) -> None:
+    if specimen.name in UNJUDGED:
+        pytest.skip(UNJUDGED[specimen.name])
+    verdict = judge(specimen, tmp_path)
+    if said := refusal(specimen):
+        assert said in verdict.refused
+    else:
+        assert verdict.right, verdict
+
+
+def test_the_page_says_what_is_tested() -> None:
+    from exporters.page import PAGE, page
+
+    assert page() == PAGE.read_text(encoding="utf-8"), "its first line says how to write it anew"

@@ -1,0 +1,159 @@
+"""Random small graphs of all kinds of ops: gradients against differences in float64, methods against the oracle."""
+
+import re
+
+import numpy as np
+import pytest
+from onnx import ModelProto, numpy_helper, parser
+
+pytest.importorskip("torch", reason="the oracle needs torch: pip install zfviz[oracle]")
+pytest.importorskip("hypothesis", reason="hypothesis draws the graphs: pip install zfviz[test]")
+
+import hypothesis
+from exporters.judging import run_back
+from hypothesis import strategies as st
+from oracle import Oracle
+
+from zfviz.graph.companion import build_companion
+from zfviz.graph.rules import METHODS
+from zfviz.runtime.loading import load
+from zfviz.tolerances import WHOLE_NET
+
+IMAGE, SHAPE = (1, 3, 6, 6), (1, 4, 6, 6)
+STEP = 1e-6
+
+# each makes OUT of A (and B), all of the same shape; other words are constants
+STEPS = (
+    "OUT = Conv<pads = [1, 1, 1, 1]>(A, kernel, four)",
+    "OUT = Conv<group = 4, dilations = [2, 2], pads = [2, 2, 2, 2]>(A, depthwise)",
+    "OUT_s = Conv<strides = [2, 2], pads = [1, 1, 1, 1]>(A, kernel) "
+    "OUT = ConvTranspose<strides = [2, 2], pads = [1, 1, 0, 0]>(OUT_s, kernel)",
+    "OUT = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(A)",
+    "OUT_p = MaxPool<kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>(A) "
+    'OUT = Resize<mode = "linear">(OUT_p, , twice)',
+    "OUT = AveragePool<kernel_shape = [3, 2], pads = [1, 1, 1, 0]>(A)",
+    "OUT_l = LpPool<kernel_shape = [2, 2], strides = [2, 2]>(A) OUT = Resize(OUT_l, , twice)",
+    'OUT_r = Resize<mode = "cubic", coordinate_transformation_mode = "align_corners">(A, , twice) '
+    "OUT = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(OUT_r)",
+    *(f"OUT = {op}(A)" for op in ("Relu", "Sigmoid", "Tanh", "Softplus", "Elu", "Selu", "Celu", "Gelu", "Mish")),
+    *(f"OUT = {op}(A)" for op in ("HardSwish", "HardSigmoid", "Erf", "Neg", "Abs", "Sin", "Cos", "Softsign")),
+    "OUT = LeakyRelu<alpha = 0.2>(A)",
+    "OUT = PRelu(A, slopes)",
+    "OUT = ThresholdedRelu<alpha = 0.1>(A)",
+    "OUT_g = Sigmoid(A) OUT = Mul(A, OUT_g)",
+    "OUT = Clip(A, zero, one)",
+    "OUT_e = Exp(A) OUT_o = Add(OUT_e, one) OUT = Log(OUT_o)",
+    "OUT_s = Mul(A, A) OUT_o = Add(OUT_s, one) OUT = Sqrt(OUT_o)",
+    "OUT = BatchNormalization(A, gains, four, four, gains)",
+    "OUT = LRN<size = 3, alpha = 0.5>(A)",
+    "OUT = InstanceNormalization(A, gains, four)",
+    "OUT = GroupNormalization<num_groups = 2>(A, gains, four)",
+    "OUT = LayerNormalization<axis = -1>(A, columns)",
+    "OUT = LpNormalization<axis = 1>(A)",
+    "OUT = MeanVarianceNormalization<axes = [2, 3]>(A)",
+    "OUT = Softmax<axis = 1>(A)",
+    "OUT = LogSoftmax<axis = -1>(A)",
+    "OUT_m = ReduceMean(A, map) OUT = Sub(A, OUT_m)",
+    "OUT_m = ReduceMax(A, channels) OUT = Sub(A, OUT_m)",
+    "OUT_m = ReduceL2(A, channels) OUT_o = Add(OUT_m, one) OUT = Div(A, OUT_o)",
+    "OUT_m = GlobalAveragePool(A) OUT_g = Sigmoid(OUT_m) OUT = Mul(A, OUT_g)",
+    "OUT_m = GlobalMaxPool(A) OUT = Add(A, OUT_m)",
+    "OUT = MatMul(A, square)",
+    'OUT = Einsum<equation = "bchw,wv->bchv">(A, square)',
+    "OUT_d = SpaceToDepth<blocksize = 2>(A) OUT = DepthToSpace<blocksize = 2>(OUT_d)",
+    "OUT_t = Transpose<perm = [0, 2, 1, 3]>(A) OUT_r = Relu(OUT_t) OUT = Transpose<perm = [0, 2, 1, 3]>(OUT_r)",
+    "OUT_f = Reshape(A, tokens) OUT_s = Softmax<axis = -1>(OUT_f) OUT = Reshape(OUT_s, whole)",
+    "OUT_a, OUT_b = Split<axis = 1, num_outputs = 2>(A) OUT = Concat<axis = 1>(OUT_b, OUT_a)",
+    'OUT_p = Pad<mode = "reflect">(A, pads) OUT = Slice(OUT_p, first, last, axes)',
+    "OUT = Gather<axis = 1>(A, shuffled)",
+    "OUT_c = CumSum(A, axis) OUT = Mul(OUT_c, half)",
+    "OUT = Trilu(A)",
+    "OUT = Add(A, B)",
+    "OUT = Sub(A, B)",
+    "OUT = Mul(A, B)",
+    "OUT = Max(A, B)",
+    "OUT = Min(A, B)",
+    "OUT = Mean(A, B, A)",
+    "OUT_c = Less(A, B) OUT = Where(OUT_c, A, half)",
+    "OUT_c = Concat<axis = 1>(A, B) OUT = Conv(OUT_c, mixer)",
+)
+
+_RNG = np.random.default_rng(5)
+CONSTANTS = {
+    "entry": _RNG.standard_normal((4, 3, 3, 3)) / 5,
+    "kernel": _RNG.standard_normal((4, 4, 3, 3)) / 6,
+    "depthwise": _RNG.standard_normal((4, 1, 3, 3)) / 3,
+    "mixer": _RNG.standard_normal((4, 8, 1, 1)) / 3,
+    "square": _RNG.standard_normal((6, 6)) / 3,
+    "four": _RNG.standard_normal(4) / 5,
+    "gains": _RNG.uniform(0.5, 1.5, 4),
+    "columns": _RNG.uniform(0.5, 1.5, 6),
+    "slopes": np.array([0.1, 0.2, 0.3, 0.4]).reshape(4, 1, 1),
+    "twice": np.array([1, 1, 2, 2]),
+    "zero": np.array(0.0),
+    "one": np.array(1.0),
+    "half": np.array(0.5),
+}
+INTEGERS = {
+    "map": [2, 3],
+    "channels": [1],
+    "tokens": [0, 4, 36],
+    "whole": [0, 4, 6, 6],
+    "pads": [0, 0, 1, 2, 0, 0, 2, 1],
+    "first": [1, 1],
+    "last": [7, 7],
+    "axes": [2, 3],
+    "axis": 2,
+    "shuffled": [2, 0, 3, 1],
+}
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> str:
+    """The nodes of a graph from x to y: each step reads what earlier ones made, and y all that is left."""
+    made, unread = ["t"], ["t"]
+    lines = ["t = Conv<pads = [1, 1, 1, 1]>(x, entry)"]
+    for index in range(draw(st.integers(2, 6))):
+        step = draw(st.sampled_from(STEPS))
+        a, b = draw(st.sampled_from(unread)), draw(st.sampled_from(made))
+        out = f"t{index}"
+        lines.append(re.sub(r"\bA\b", a, re.sub(r"\bB\b", b, step.replace("OUT", out))))
+        made.append(out)
+        unread = [*(name for name in unread if name != a and not (name == b and "B" in step)), out]
+    lines.append(f"y = Sum({', '.join(unread)})")
+    return "\n".join(lines)
+
+
+def model_of(body: str) -> ModelProto:
+    proto = parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g (float{list(IMAGE)} x) => (float{list(SHAPE)} y) {{ {body} }}'
+    )
+    read = {name for node in proto.graph.node for name in node.input}
+    arrays = {name: np.asarray(value, np.float32) for name, value in CONSTANTS.items()}
+    arrays |= {name: np.asarray(value, np.int64) for name, value in INTEGERS.items()}
+    proto.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in arrays.items() if name in read)
+    return proto
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True, print_blob=True)
+@hypothesis.given(graphs(), st.integers(0, 2**16))
+def test_a_random_graph_is_projected_right(body: str, seed: int) -> None:
+    proto = model_of(body)
+    rng = np.random.default_rng(seed)
+    image, direction = rng.standard_normal(IMAGE, np.float32), rng.standard_normal(IMAGE)
+    model = load(proto, preprocessing="unit")
+    for method in METHODS:
+        oracle = Oracle(proto, image, method)
+        signal = rng.standard_normal(oracle.values["y"].shape)
+        companion = build_companion(model.canonical, "y", method)
+        pixels = run_back(companion, oracle.values, oracle.switches, signal, model)
+        expected = oracle.project("y", signal)
+        size = np.abs(expected).max()
+        hypothesis.assume(size > 1e-6)
+        assert np.abs(pixels - expected).max() < 10 * WHOLE_NET * size, method
+        if method == "gradient":
+            ahead, behind = (Oracle(proto, image + s * STEP * direction, method).values["y"] for s in (1, -1))
+            slope = np.vdot(signal, ahead - behind) / (2 * STEP)
+            scale = np.linalg.norm(expected) * np.linalg.norm(direction)
+            assert abs(np.vdot(pixels, direction) - slope) < 1e-3 * scale
