@@ -20,10 +20,10 @@ Written by `PYTHONPATH=tests:tests/rules python -m exporters.page` and held by t
 
 ## Models
 
-*Right*: for a layer low in the model, one high, and an output, by all three methods, the projection is within 1e-4 (1e-2
-where forward values are float16) of float64 autograd in torch, which reads the same file by code of its own and uses the
-same masks and switches. Of models with integers inside, the gradient is compared so: fused operators hide from the oracle
-which activations they are made of. *Refused*: with a message that says why; the tests check that too.
+*Right*: for a layer low in the model, one high, and an output, by all three methods, the projection is within 1e-4
+(1e-2 where forward values are float16) of float64 autograd in torch, which reads the same file by code of its own and
+uses the same masks and switches. Of models with integers inside, the gradient is compared so: fused operators hide from
+the oracle which activations they are made of. *Refused*: with a message that says why; the tests check that too.
 
 `pytest -m exhaustive tests/exporters` judges what CI leaves out (three of four models of torch and Keras); it needs
 `pip install -e '.[test,oracle,exporters]'`.
