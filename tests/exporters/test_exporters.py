@@ -1,15 +1,16 @@
 """Every exporter's models: projected right, as torch in float64 says, or refused in the words that are known."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="the oracle is torch: pip install zfviz[oracle]")
-pytest.importorskip("torchvision", reason="it writes some of the models: pip install zfviz[exporters]")
-pytest.importorskip("keras", reason="it writes some of the models: pip install zfviz[exporters]")
-pytest.importorskip("timm", reason="it writes some of the models: pip install zfviz[exporters]")
-pytest.importorskip("onnxscript", reason="it writes some of the models: pip install zfviz[exporters]")
-pytest.importorskip("onnxslim", reason="it writes some of the models: pip install zfviz[exporters]")
+try:
+    for module in ("torchvision", "timm", "keras", "onnxscript", "onnxslim"):
+        import_module(module)
+except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another torch
+    pytest.skip(f"{error}: pip install zfviz[exporters]", allow_module_level=True)
 
 from exporters.collected import UNJUDGED, refusal, specimens
 from exporters.judging import judge

@@ -44,28 +44,36 @@ class Residual(nn.Module):
         return x + self.layers(x) * self.scale
 
 
-def activated(*layers: nn.Module) -> nn.Module:
-    """A convolution before every activation."""
-    body: list[nn.Module] = [conv(3, 16, stride=2)]
-    for layer in layers:
-        body += [nn.Conv2d(16, 32 if isinstance(layer, nn.GLU) else 16, 3, padding=1), layer]
-    return nn.Sequential(*body, head(16))
+class Activated(nn.Module):
+    """Activations side by side, each after a convolution of its own."""
+
+    def __init__(self, *activations: nn.Module) -> None:
+        super().__init__()
+        self.first = conv(3, 16, stride=2)
+        widths = (32 if isinstance(activation, nn.GLU) else 16 for activation in activations)
+        pairs = zip(widths, activations, strict=True)
+        self.branches = nn.ModuleList(nn.Sequential(nn.Conv2d(16, a, 3, padding=1), act) for a, act in pairs)
+        self.last = nn.Sequential(conv(16 * len(activations), 16, stride=2), head(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(torch.cat([branch(x) for branch in self.branches], 1))
 
 
 def smooth() -> nn.Module:
     tanh = nn.GELU(approximate="tanh")
-    return activated(nn.GELU(), tanh, nn.SiLU(), nn.Mish(), nn.GLU(1), nn.Softsign(), nn.Tanhshrink())
+    return Activated(nn.GELU(), tanh, nn.SiLU(), nn.Mish(), nn.GLU(1), nn.Softsign(), nn.Tanhshrink())
 
 
 def piecewise() -> nn.Module:
     leaky = nn.LeakyReLU(0.1), nn.PReLU(), nn.PReLU(16)
     clipped = nn.ReLU6(), nn.Hardtanh(-0.5, 2.0), nn.Hardswish(), nn.Hardsigmoid()
-    return activated(*leaky, *clipped, nn.Softshrink(0.3), nn.Hardshrink(0.3))
+    return Activated(*leaky, *clipped, nn.Softshrink(0.3), nn.Hardshrink(0.3))
 
 
 def exponential() -> nn.Module:
     soft = nn.Softplus(), nn.Softplus(beta=2.0), nn.LogSigmoid(), nn.Softmax2d(), nn.LogSoftmax(1)
-    return activated(nn.ELU(), nn.ELU(0.5), nn.SELU(), nn.CELU(0.7), *soft)
+    return Activated(nn.ELU(), nn.ELU(0.5), nn.SELU(), nn.CELU(0.7), *soft)
 
 
 class ChannelNorm(nn.Module):
@@ -261,7 +269,7 @@ class Arithmetic(nn.Module):
 
 
 class Preprocessed(nn.Module):
-    """The network takes pixels as they are: it scales, crops, resizes and normalises them itself."""
+    """The network takes images from -1 to 1, in BGR: it crops, resizes and normalises them itself."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -270,8 +278,8 @@ class Preprocessed(nn.Module):
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        image = functional.interpolate(image[:, [2, 1, 0], 4:-4, 4:-4] / 255, (48, 48), mode="bilinear")
-        return self.net((image - self.mean) / self.deviation).softmax(-1)
+        image = functional.interpolate(image[:, [2, 1, 0], 4:-4, 4:-4], (48, 48), mode="bilinear")
+        return self.net(((image + 1) / 2 - self.mean) / self.deviation).softmax(-1)
 
 
 class Half(nn.Module):

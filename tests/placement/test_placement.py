@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from corpus import LIGHT, light_model
-from onnx import ModelProto, TensorProto, helper, parser
+from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 from placing import CPU, CUDA, Placed, Placer
 from stubs import build_stubs, why_not
 
@@ -28,7 +29,6 @@ sys.path.append(str(Path(__file__).parents[1] / "rules"))
 from node_cases import NodeCase, wheel_cases
 from own_cases import own_cases
 
-# TODO
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 CASES = (*own_cases(), *wheel_cases())
 OPS = sorted({rule.op for rule in registered_rules() if rule.transpose not in (stop, stop_at_steps)} - QUANTISED)
@@ -89,6 +89,26 @@ def test_what_a_rule_emits_runs_on_cuda(op: str, placer: Placer, tmp_path: Path)
     assert protos
     left = {key: off_cuda(place(placer, proto, tmp_path)) for key, proto in protos.items()}
     assert not {key: nodes for key, nodes in left.items() if nodes}
+
+
+INTEGERS = (
+    "q = QuantizeLinear(x, scale, zero) y = DequantizeLinear(q, scale, zero)",
+    "q, s, z = DynamicQuantizeLinear(x) c = ConvInteger(q, kernel, z) f = Cast<to = 1>(c) y = Mul(f, s)",
+    "q, s, z = DynamicQuantizeLinear(x) c = MatMulInteger(q, matrix, z) f = Cast<to = 1>(c) y = Mul(f, s)",
+    "q = QuantizeLinear(x, scale, zero) p = MaxPool<kernel_shape = [2, 2]>(q) y = DequantizeLinear(p, scale, zero)",
+)
+
+
+@pytest.mark.parametrize("body", INTEGERS)
+def test_what_quantised_models_need_runs_on_cuda(body: str, placer: Placer, tmp_path: Path) -> None:
+    numbers = {"scale": np.float32(0.1), "zero": np.uint8(3), "kernel": np.ones((4, 2, 3, 3), np.uint8)}
+    numbers["matrix"] = np.ones((9, 5), np.uint8)
+    proto = of_one_op(13, body)
+    del proto.graph.input[1]
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in numbers.items() if n in body)
+    for method in METHODS:
+        companion = build_companion(canonical_of(proto, "x", (1, 2, 9, 9)), "y", method)
+        assert not off_cuda(place(placer, companion.proto, tmp_path))
 
 
 # the corpus

@@ -141,6 +141,8 @@ class _Walk:
                 return self._refuse(node, f"no rule for {op_key(node)} (opset {opset_of(net.canonical.proto)})", wanted)
             self._check_batch(node)
             rectifier = net.canonical.rectifiers.get(node.outputs[0].name)
+            if rule.inexact:
+                self.inexact.add(f"{op_key(node)}: {rule.inexact}")
             if rectifier is not None and rule.method is None and method in rectifier.told_apart_by:
                 return self._bend(node, rectifier, _only_first(coming), method)
             signals = rule.transpose(node, coming if rule.every_output else _only_first(coming), net)
@@ -150,8 +152,6 @@ class _Walk:
             raise
         except UnsupportedError as error:
             return self._refuse(node, f"{op_key(node)}: {error},", wanted)
-        if rule.inexact:
-            self.inexact.add(f"{op_key(node)}: {rule.inexact}")
         return [(tensor, back) for index, tensor in wanted if (back := signals[index]) is not None]
 
     def _refuse(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import helper
+from onnx import TensorProto, helper
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
@@ -251,8 +251,15 @@ class Net:
     def scatter(self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3) -> gs.Tensor:
         """The signal put at `places` of an axis `size` long; what meets at one place adds up."""
         places = self.emit("Expand", places, self.emit("Shape", signal))
-        zeros = self.zeros_along(signal, axis, size, rank)
-        return self.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add")
+        return self.add_at("ScatterElements", self.zeros_along(signal, axis, size, rank), places, signal, axis=axis)
+
+    def add_at(self, op: str, zeros: gs.Tensor, places: gs.Tensor, signal: gs.Tensor, **attrs: Any) -> gs.Tensor:
+        """What ScatterElements or ScatterND adds up, in float32: onnxruntime adds no float16 on the CPU."""
+        if self.dtype == np.float32:
+            return self.emit(op, zeros, places, signal, reduction="add", **attrs)
+        single = [self.emit("Cast", t, to=TensorProto.FLOAT) for t in (zeros, signal)]
+        summed = self.emit(op, single[0], places, single[1], reduction="add", **attrs)
+        return self.emit("Cast", summed, to=helper.np_dtype_to_tensor_dtype(self.dtype))
 
     def total(self, signals: Sequence[gs.Tensor]) -> gs.Tensor:
         """The sum of signals that meet at one tensor."""

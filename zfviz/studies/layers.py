@@ -41,7 +41,7 @@ def _projections(model: Model, method: Method) -> dict[str, str]:
         for output in node.outputs:
             if reason and is_carrier(output):
                 stopped[output.name] = reason
-            told[output.name] = reason or _told(node, method)
+            told[output.name] = reason or _told(model, node, method)
     return told
 
 
@@ -49,7 +49,11 @@ def _without_rule(node: gs.Node, method: Method) -> str:
     return "" if find_rule(node, method) else f"cannot be: no rule for {op_key(node)}"
 
 
-def _told(node: gs.Node, method: Method) -> str:
+def _told(model: Model, node: gs.Node, method: Method) -> str:
     found = find_rule(node, method)
     assert found is not None
-    return f"{found.verb} (inexact: {found.inexact})" if found.inexact else found.verb
+    rectifier = model.canonical.rectifiers.get(node.outputs[0].name)
+    verb = found.verb
+    if rectifier is not None and found.method is None and method in rectifier.told_apart_by and rectifier.bends:
+        verb = "rectify" if method == "deconvnet" else f"rectify, {verb}"
+    return f"{verb} (inexact: {found.inexact})" if found.inexact else verb

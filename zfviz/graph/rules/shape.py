@@ -179,7 +179,7 @@ def scatter_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     refuse_batch(layer, axis, net)
     places = net.emit("Expand", net.forward(layer.inputs[1]), net.emit("Shape", signal))
     zeros = _zeros_like(layer.inputs[0], signal, net)
-    return {0: net.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add"), 1: None}
+    return {0: net.add_at("ScatterElements", zeros, places, signal, axis=axis), 1: None}
 
 
 @rule("GatherND")
@@ -190,7 +190,7 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     size, batch = dims(layer.inputs[0]), int(layer.attrs.get("batch_dims", 0))
     if not batch:
         zeros = net.constant(np.zeros(size))
-        return {0: net.emit("ScatterND", zeros, net.forward(layer.inputs[1]), signal, reduction="add"), 1: None}
+        return {0: net.add_at("ScatterND", zeros, net.forward(layer.inputs[1]), signal), 1: None}
     places = constant_of(layer, 1, "indices")
     rows = places.reshape(prod(size[:batch]), -1, places.shape[-1])
     whole = np.arange(prod(size)).reshape(len(rows), *size[batch:])
@@ -198,7 +198,7 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     targets = net.constant(np.reshape(chosen, [1, 1, -1]), np.int64)
     zeros = net.constant(np.zeros([1, 1, prod(size)]))
     flat = net.emit("Reshape", signal, net.ints([1, 1, -1]))
-    summed = net.emit("ScatterElements", zeros, targets, flat, axis=2, reduction="add")
+    summed = net.add_at("ScatterElements", zeros, targets, flat, axis=2)
     return {0: net.reshape_like(summed, layer.inputs[0]), 1: None}
 
 
@@ -209,7 +209,7 @@ def back_to_places(layer: Node, signal: Tensor, net: Net) -> Signals:
     refuse_batch(layer, axis, net)
     places = net.emit("Expand", net.forward(layer.outputs[1]), net.emit("Shape", signal))
     zeros = _zeros_like(layer.inputs[0], signal, net)
-    return {0: net.emit("ScatterElements", zeros, places, signal, axis=axis, reduction="add")}
+    return {0: net.add_at("ScatterElements", zeros, places, signal, axis=axis)}
 
 
 def _zeros_like(tensor: Tensor, signal: Tensor, net: Net) -> Tensor:

@@ -1,0 +1,162 @@
+"""What a model may need besides a picture, and the types that it may hold."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
+
+import zfviz
+from zfviz.cli.main import main
+
+RNG = np.random.default_rng(3)
+PICTURE = RNG.standard_normal((1, 3, 8, 9), dtype=np.float32)
+
+
+def net(body: str, kind: str = "float", extra: str = "", opset: int = 18, **weights: np.ndarray) -> ModelProto:
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> net ({kind}[N, 3, 8, 9] x{extra}) => ({kind} y) {{ {body} }}'
+    proto = parser.parse_model(text)
+    weights["w"] = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in weights.items() if n in body)
+    return proto
+
+
+GATED = "c = Conv(x, w) g = Mul(c, scale) y = Relu(g)"
+
+
+def test_a_value_for_another_input_is_used(tmp_path: Path) -> None:
+    proto = net(GATED, extra=", float[1, 4, 1, 1] scale")
+    scale = np.float32([1, 0, 2, -1]).reshape(1, 4, 1, 1)
+    np.save(tmp_path / "scale.npy", scale)
+    bound = net(GATED, scale=scale)
+    del bound.graph.initializer[:]
+    bound.graph.initializer.extend([*proto.graph.initializer, numpy_helper.from_array(scale, "scale")])
+    expected = zfviz.project(bound, PICTURE, layer="y").pixels
+    for value in (scale, tmp_path / "scale.npy"):
+        model = zfviz.load(proto, inputs={"scale": value})
+        np.testing.assert_array_equal(zfviz.project(model, PICTURE, layer="y").pixels, expected)
+    forward = zfviz.expose(zfviz.load(proto, inputs={"scale": scale}), ["y"])
+    assert "scale" in {value.name for value in forward.graph.input}  # with a default now
+
+
+def test_inputs_without_a_value_are_named() -> None:
+    proto = net(GATED, extra=", float[1, 4, 1, 1] scale")
+    with pytest.raises(zfviz.ZfvizError, match=r"2 inputs without a value.*--input NAME=FILE\.npy.*: scale\."):
+        zfviz.load(proto)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("scales", np.ones((1, 4, 1, 1), np.float32), "no input 'scales'; expected one of x, scale"),
+        ("scale", np.ones((1, 4, 1, 1)), r"float64 \[1, 4, 1, 1\]; expected float \[1, 4, 1, 1\]"),
+        ("scale", np.ones(4, np.float32), r"float32 \[4\]"),
+        ("scale", "nowhere.npy", "cannot be read from nowhere.npy"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(name: str, value: object, said: str) -> None:
+    proto = net(GATED, extra=", float[1, 4, 1, 1] scale")
+    with pytest.raises(zfviz.ZfvizError, match=said):
+        zfviz.load(proto, inputs={name: value})  # type: ignore[dict-item]
+
+
+def test_a_file_of_objects_is_not_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "scale.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(zfviz.ZfvizError, match="plain numbers"):
+        zfviz.load(net(GATED, extra=", float[1, 4, 1, 1] scale"), inputs={"scale": tmp_path / "scale.npy"})
+
+
+def test_the_command_takes_inputs_and_a_precision(tmp_path: Path, photo_path: Path, capsys) -> None:
+    onnx.save(net(GATED, extra=", float[1, 4, 1, 1] scale"), tmp_path / "net.onnx")
+    np.save(tmp_path / "scale.npy", np.ones((1, 4, 1, 1), np.float32))
+    given = ["--input", f"scale={tmp_path / 'scale.npy'}"]
+    out = str(tmp_path)
+    for words in (
+        ["project", str(tmp_path / "net.onnx"), str(photo_path), "--out", out, "--precision", "float16", *given],
+        ["layers", str(tmp_path / "net.onnx"), *given],
+        [
+            "companion",
+            str(tmp_path / "net.onnx"),
+            "--layer",
+            "y",
+            "-o",
+            f"{out}/c.onnx",
+            "--precision",
+            "float16",
+            *given,
+        ],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code, capsys.readouterr().err
+    signal = onnx.load(tmp_path / "c.onnx").graph.input[0]
+    assert (signal.name, signal.type.tensor_type.elem_type) == ("signal", TensorProto.FLOAT16)
+
+
+def test_half_precision_is_near_single() -> None:
+    proto = net("c = Conv(x, w) r = Relu(c) p = MaxPool<kernel_shape = [2, 2]>(r) y = Sigmoid(p)")
+    single = zfviz.project(proto, PICTURE, layer="y").pixels
+    half = zfviz.project(proto, PICTURE, layer="y", precision="float16").pixels
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - single).max() < 5e-3 * np.abs(single).max()
+
+
+@pytest.mark.parametrize("kind", ["float16", "double", "uint8"])
+def test_images_of_other_types_go_in(kind: str) -> None:
+    proto = net("f = Cast<to = 1>(x) c = Conv(f, w) y = Relu(c)", kind)
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    plain = net("c = Conv(x, w) y = Relu(c)")
+    plain.graph.initializer[0].CopyFrom(proto.graph.initializer[0])
+    picture = np.rint(100 + 20 * PICTURE)
+    found, expected = (zfviz.project(p, picture, layer="y").pixels for p in (proto, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+QUANTISED = (
+    "s_x = Identity(x) c = Conv(s_x, w) q = QuantizeLinear(c, scale, zero) p = MaxPool<kernel_shape = [2, 2]>(q) "
+    "y = DequantizeLinear(p, scale, zero)"
+)
+
+
+def test_a_quantised_layer_is_told_in_real_numbers_and_named_inexact() -> None:
+    proto = net(QUANTISED, scale=np.array(0.05, np.float32), zero=np.array(0, np.uint8))
+    model = zfviz.load(proto)
+    real = zfviz.activations(model, PICTURE, ["q", "c"])
+    np.testing.assert_allclose(real["q"], np.clip(real["c"], 0, 255 * 0.05), atol=0.026)
+    seen = {m: zfviz.project(model, PICTURE, layer="p", top=1, method=m) for m in ("deconvnet", "gradient")}
+    np.testing.assert_allclose(
+        seen["deconvnet"].pixels, zfviz.project(model, PICTURE, layer="y", top=1).pixels, rtol=1e-5
+    )
+    assert "straight-through" in seen["deconvnet"].inexact[0]
+    # where 0 is the smallest integer, the quantiser took a Relu in
+    plain = net("c = Conv(x, w) r = Relu(c) y = MaxPool<kernel_shape = [2, 2]>(r)")
+    plain.graph.initializer[0].CopyFrom(next(t for t in proto.graph.initializer if t.name == "w"))
+    unit = [seen["gradient"].units[0]]
+    place = [(u.channel, u.y, u.x) for u in unit]
+    expected = zfviz.project(plain, PICTURE, layer="y", units=place, method="gradient", seed="one").pixels
+    found = zfviz.project(model, PICTURE, layer="p", units=place, method="gradient", seed="one").pixels
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_bfloat16_is_computed_in_float32_and_said_so() -> None:
+    proto = net("c = Conv(x, w) y = Relu(c)", "bfloat16", opset=22)
+    array = numpy_helper.to_array(proto.graph.initializer[0])
+    kind = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(array.astype(kind), "w"))
+    projections = zfviz.project(proto, PICTURE, layer="y")
+    assert any("bfloat16" in warning for warning in projections.warnings())
+    plain = net("c = Conv(x, w) y = Relu(c)", w=array)
+    plain.graph.initializer[0].CopyFrom(numpy_helper.from_array(array.astype(kind).astype(np.float32), "w"))
+    np.testing.assert_allclose(projections.pixels, zfviz.project(plain, PICTURE, layer="y").pixels, rtol=1e-5)
+
+
+def test_an_old_opset_is_read_as_a_newer_one_and_said_so() -> None:
+    proto = net("c = Conv(x, w) y = Relu<consumed_inputs = [0]>(c)", opset=5)
+    assert any("opset 5 is read as opset 8" in w for w in zfviz.project(proto, PICTURE, layer="y").warnings())
+
+
+def test_what_stops_is_told_all_at_once_with_the_ops_above_it() -> None:
+    model = zfviz.load(net("c = Conv(x, w) h = Cosh(c) r = Relu(h) s = Sinh(r) y = Sigmoid(s)"))
+    with pytest.raises(zfviz.ZfvizError, match=r"Sinh \(opset 18\) at layer 's' \(below Sigmoid\); no rule for Cosh"):
+        zfviz.project(model, PICTURE, layer="y")
