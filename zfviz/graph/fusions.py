@@ -295,12 +295,23 @@ def qlinear_matmul(fused: Fused) -> str:
 
 @spelling("QGemm")
 def qgemm(fused: Fused) -> str:
-    """Gemm; the bias is in units of both scales. Real numbers where the output has no scale."""
+    """alpha (A B + C); C counts in units of both scales. Real numbers where the output has no scale."""
     axis = 0 if fused.attribute("transB", 0) else 1
     units = fused.add("Mul", fused[1], fused[4])
     bias = fused[6] and fused.add("Mul", fused.add("Cast", fused[6], to=TensorProto.FLOAT), units)
-    made = fused.add("Gemm", _real(fused, 0, 1, 2), _real(fused, 3, 4, 5, axis=axis), bias, **fused.attributes())
+    alpha = fused.attribute("alpha", 1.0)
+    factors = _real(fused, 0, 1, 2), _real(fused, 3, 4, 5, axis=axis)
+    made = fused.add("Gemm", *factors, bias, **fused.attributes(), beta=alpha if bias else None)
     return _integers(fused, made, 7, 8) if fused[7] else made
+
+
+@spelling("QLinearSoftmax")
+def qlinear_softmax(fused: Fused) -> str:
+    """Softmax, along all axes from one on before opset 13."""
+    rank, axis = fused.rank(0), fused.attribute("axis", -1)
+    if fused.attribute("opset", 13) < 13 and axis % rank != rank - 1:
+        raise UnsupportedError("QLinearSoftmax along more than the last axis is not known")
+    return _integers(fused, fused.add("Softmax", _real(fused, 0, 1, 2), axis=axis), 3, 4)
 
 
 def _quantised(op: str, operands: int = 1, **fixed: Any) -> Spelling:
@@ -308,14 +319,12 @@ def _quantised(op: str, operands: int = 1, **fixed: Any) -> Spelling:
 
     def spell(fused: Fused) -> str:
         values = [_real(fused, 3 * i, 3 * i + 1, 3 * i + 2) for i in range(operands)]
-        return _integers(
-            fused, fused.add(op, *values, **fused.attributes("opset"), **fixed), 3 * operands, 3 * operands + 1
-        )
+        return _integers(fused, fused.add(op, *values, **fused.attributes(), **fixed), 3 * operands, 3 * operands + 1)
 
     return spell
 
 
-for _op, _operands in {"Add": 2, "Mul": 2, "Sigmoid": 1, "LeakyRelu": 1, "Softmax": 1}.items():
+for _op, _operands in {"Add": 2, "Mul": 2, "Sigmoid": 1, "LeakyRelu": 1}.items():
     spelling(f"QLinear{_op}")(_quantised(_op, _operands))
 
 

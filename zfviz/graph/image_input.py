@@ -99,10 +99,10 @@ def find_image_input(
 
 
 def _takes_pictures(value: ValueInfoProto, input_shape: Sequence[int] | None) -> bool:
-    """Whether an input could be a picture: one that is larger than a pixel."""
+    """Whether an input could be a picture: one that is more than a pixel high and wide."""
     sizes = _sizes(value, input_shape)
     axes = _image_axes(sizes)
-    return axes is not None and any(sizes[axis] != 1 for axis in axes[2:]) and _dtype(value) in TYPES
+    return axes is not None and all(sizes[axis] != 1 for axis in axes[2:]) and _dtype(value) in TYPES
 
 
 def _dtype(value: ValueInfoProto) -> np.dtype:
