@@ -68,6 +68,23 @@ STEPS = (
     "OUT = Gather<axis = 1>(A, shuffled)",
     "OUT_c = CumSum(A, axis) OUT = Mul(OUT_c, half)",
     "OUT = Trilu(A)",
+    "OUT_m = ReduceSum(A, map) OUT = Expand(OUT_m, sizes)",
+    "OUT_m = ReduceLogSumExp(A, channels) OUT = Tile(OUT_m, fourfold)",
+    "OUT_e = Exp(A) OUT_l = ReduceLogSum(OUT_e, channels) OUT = Add(A, OUT_l)",
+    "OUT_l = ReduceL1(A, map) OUT_q = ReduceSumSquare(A, map) OUT_o = Add(OUT_q, one) OUT_d = Div(OUT_l, OUT_o) "
+    "OUT = Mul(A, OUT_d)",
+    "OUT_m = ReduceMin(A, channels) OUT = Max(A, OUT_m)",
+    "OUT_v, OUT_i = TopK<axis = 1>(A, two) OUT = Tile(OUT_v, twofold)",
+    "OUT = GatherElements<axis = 3>(A, elements)",
+    "OUT = ScatterElements<axis = 1>(A, element, update)",
+    "OUT = ScatterND(A, row, plane)",
+    "OUT_m, OUT_i = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(A) "
+    "OUT = MaxUnpool<kernel_shape = [2, 2], strides = [2, 2]>(OUT_m, OUT_i)",
+    "OUT_m = GlobalLpPool(A) OUT_o = Add(OUT_m, one) OUT = Div(A, OUT_o)",
+    "OUT_a = Abs(A) OUT_o = Add(OUT_a, one) OUT_r = Reciprocal(OUT_o) OUT = Pow(OUT_r, half)",
+    "OUT_f = Flatten(A) OUT_g = Gemm(OUT_f, wide) OUT = Reshape(OUT_g, whole)",
+    "OUT_u = Unsqueeze(A, behind) OUT = Squeeze(OUT_u, behind)",
+    "OUT_d = Cast<to = 11>(A) OUT_c = Cast<to = 1>(OUT_d) OUT_i = Identity(OUT_c) OUT = Dropout(OUT_i)",
     "OUT = Add(A, B)",
     "OUT = Sub(A, B)",
     "OUT = Mul(A, B)",
@@ -89,6 +106,9 @@ CONSTANTS = {
     "gains": _RNG.uniform(0.5, 1.5, 4),
     "columns": _RNG.uniform(0.5, 1.5, 6),
     "slopes": np.array([0.1, 0.2, 0.3, 0.4]).reshape(4, 1, 1),
+    "wide": _RNG.standard_normal((144, 144)) / 12,
+    "update": _RNG.standard_normal((1, 1, 1, 1)),
+    "plane": _RNG.standard_normal((1, 6, 6)),
     "twice": np.array([1, 1, 2, 2]),
     "zero": np.array(0.0),
     "one": np.array(1.0),
@@ -104,6 +124,14 @@ INTEGERS = {
     "last": [7, 7],
     "axes": [2, 3],
     "axis": 2,
+    "two": [2],
+    "sizes": [1, 4, 6, 6],
+    "fourfold": [1, 4, 1, 1],
+    "twofold": [1, 2, 1, 1],
+    "elements": [[[[0, 5, 5, 2, 1, 3]] * 6] * 4],
+    "element": [[[[2]]]],
+    "row": [[0, 3]],
+    "behind": [4],
     "shuffled": [2, 0, 3, 1],
 }
 
@@ -136,7 +164,7 @@ def model_of(body: str) -> ModelProto:
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=150, deadline=None, derandomize=True, print_blob=True)
+@hypothesis.settings(max_examples=200, deadline=None, derandomize=True, print_blob=True)
 @hypothesis.given(graphs(), st.integers(0, 2**16))
 def test_a_random_graph_is_projected_right(body: str, seed: int) -> None:
     proto = model_of(body)

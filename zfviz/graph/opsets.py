@@ -49,8 +49,9 @@ def _with_domain(proto: ModelProto, old: str, new: str, ops: Collection[str] | N
 
 
 def _with_old_coordinates(proto: ModelProto) -> ModelProto:
-    """A converted model whose Resize nodes keep the places that they had: onnx's conversion forgets that the default
-    was another one.
+    """A converted model whose Resize nodes keep the places that they had.
+
+    onnx's conversion forgets that their default was another one (github.com/onnx/onnx/pull/3343).
     """
     for node in proto.graph.node:
         if node.op_type == "Resize" and not any(a.name == "coordinate_transformation_mode" for a in node.attribute):

@@ -58,7 +58,7 @@ def _bare(proto: ModelProto) -> ModelProto:
 
 
 def _write_defaults(node: NodeProto, version: int) -> None:
-    """Say what a node leaves to defaults: the inliner of onnx 1.23 forgets them (https://github.com/onnx/onnx)."""
+    """Say what a node leaves to defaults: the inliner of onnx 1.23 forgets them (github.com/onnx/onnx/pull/6976)."""
     said = {attribute.name for attribute in node.attribute}
     for name, attribute in onnx.defs.get_schema(node.op_type, version).attributes.items():
         if name not in said and attribute.default_value.name:
