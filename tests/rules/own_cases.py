@@ -305,7 +305,7 @@ TABLE: tuple[Row, ...] = (
     ("Pow repeats", 12, (1, 3, 1), "e = Exp(x) y = Pow(e, w)", {"w": (3, 4)}),
     ("Pow whole exponent", 15, (1, 3, 4), "y = Pow(x, w)", {"w": np.array(3)}),
     ("Cast there and back", 9, (1, 3, 4), "d = Cast<to = 11>(x) y = Cast<to = 1>(d)", {}),
-    ("CastLike", 15, (1, 3, 4), "y = CastLike(x, w)", {"w": (1,)}),
+    ("Cast by CastLike", 15, (1, 3, 4), "y = CastLike(x, w)", {"w": (1,)}),
     ("Mean of three", 8, (1, 3, 4), "y = Mean(x, w, x)", {"w": (3, 1)}),
     ("Max of three", 8, (1, 3, 4), "n = Neg(x) y = Max(x, w, n)", {"w": (3, 1)}),
     ("Min below", 13, (1, 3, 4), "y = Min(w, x)", {"w": np.float32(0.3)}),

@@ -62,15 +62,16 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
         spelled = splice_branches(spelled, weights)
         weights |= stored_constants(spelled.graph)
         bare = skeleton(spelled, image, weights, seen)
-    graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET), _ranks(inferred)), bare))
+    graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET), _kinds(inferred)), bare))
     made_by = {output: node for node in proto.graph.node for output in node.output}
     return _settle(proto, graph, image.name, weights, made_by)
 
 
-def _ranks(proto: ModelProto) -> dict[str, int]:
+def _kinds(proto: ModelProto) -> dict[str, tuple[int, int]]:
+    """How many axes each tensor has, and of which type it is."""
     values = (*proto.graph.input, *proto.graph.value_info, *proto.graph.output)
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-    return ranks | {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
+    kinds = {v.name: (len(v.type.tensor_type.shape.dim), v.type.tensor_type.elem_type) for v in values}
+    return kinds | {tensor.name: (len(tensor.dims), tensor.data_type) for tensor in proto.graph.initializer}
 
 
 def skeleton(

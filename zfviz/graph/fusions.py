@@ -10,17 +10,17 @@ from zfviz.errors import UnsupportedError
 from zfviz.graph.protos import STANDARD, with_nodes
 
 
-def unfold(proto: ModelProto, ranks: Mapping[str, int]) -> ModelProto:
+def unfold(proto: ModelProto, kinds: Mapping[str, tuple[int, int]]) -> ModelProto:
     """A model of the canonical opset with fused operators of onnxruntime replaced by what they fuse.
 
-    `ranks` are the numbers of axes of its tensors.
+    `kinds` are the numbers of axes and the types of its tensors.
     """
     if all(node.domain in STANDARD and ("", node.op_type) not in _SPELLINGS for node in proto.graph.node):
         return proto
-    return with_nodes(proto, [made for node in proto.graph.node for made in _unfolded(node, ranks)])
+    return with_nodes(proto, [made for node in proto.graph.node for made in _unfolded(node, kinds)])
 
 
-def _unfolded(node: NodeProto, ranks: Mapping[str, int]) -> Iterator[NodeProto]:
+def _unfolded(node: NodeProto, kinds: Mapping[str, tuple[int, int]]) -> Iterator[NodeProto]:
     spell = _SPELLINGS.get((node.domain, node.op_type))
     if node.domain == "com.microsoft.nchwc":
         raise UnsupportedError(
@@ -30,7 +30,7 @@ def _unfolded(node: NodeProto, ranks: Mapping[str, int]) -> Iterator[NodeProto]:
     if spell is None:
         yield node
         return
-    fused = Fused(node, ranks)
+    fused = Fused(node, kinds)
     made = spell(fused)
     results = made if isinstance(made, tuple) else (made,)
     names = {result: output for result, output in zip(results, node.output, strict=False) if result and output}
@@ -43,10 +43,10 @@ def _unfolded(node: NodeProto, ranks: Mapping[str, int]) -> Iterator[NodeProto]:
 class Fused:
     """A fused node while it is spelled out: its inputs and attributes, and the nodes that take its place."""
 
-    def __init__(self, node: NodeProto, ranks: Mapping[str, int]) -> None:
+    def __init__(self, node: NodeProto, kinds: Mapping[str, tuple[int, int]]) -> None:
         self.nodes: list[NodeProto] = []
         self._node = node
-        self._ranks = ranks
+        self._kinds = kinds
         self._attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
     def __getitem__(self, index: int) -> str:
@@ -58,7 +58,7 @@ class Fused:
 
     def rank(self, index: int) -> int:
         """How many axes an input has."""
-        return self._ranks[self[index]]
+        return self._kinds[self[index]][0]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute, text as str."""
@@ -78,9 +78,16 @@ class Fused:
         self.nodes.append(helper.make_node(op, inputs, names, **kept))
         return tuple(names) if outputs > 1 else names[0]
 
+    @property
+    def kind(self) -> int:
+        """The type of the first input where that is a float, else float32."""
+        kind = self._kinds.get(self[0], (0, TensorProto.FLOAT))[1]
+        return kind if kind in (TensorProto.FLOAT16, TensorProto.DOUBLE) else TensorProto.FLOAT
+
     def number(self, value: float) -> str:
-        """A constant."""
-        return self.add("Constant", value=numpy_helper.from_array(np.array(value, np.float32)))
+        """A constant of the type of the first input."""
+        array = np.array(value, helper.tensor_dtype_to_np_dtype(self.kind))
+        return self.add("Constant", value=numpy_helper.from_array(array))
 
     def ints(self, values: list[int]) -> str:
         """A constant of int64."""
@@ -248,7 +255,7 @@ def _attend(fused: Fused, together: str, first_mask: int) -> str:
     products = fused.add("MatMul", q, fused.add("Transpose", k, perm=[0, 2, 3, 1]))
     scale = fused.attribute("scale", 0.0)
     if not scale:
-        width = fused.add("Cast", fused.add("Shape", q, start=3, end=4), to=TensorProto.FLOAT)
+        width = fused.add("Cast", fused.add("Shape", q, start=3, end=4), to=fused.kind)
         products = fused.add("Div", products, fused.add("Sqrt", width))
     else:
         products = fused.add("Mul", products, fused.number(scale))

@@ -87,7 +87,6 @@ def stop_at_steps(layer: Node, signal: Tensor, net: Net) -> Signals:
 
 
 @rule("Cast", reach=pointwise)
-@rule("CastLike", reach=pointwise)
 def cast_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal as it is, but nothing through a cast to integers, which is a step function."""
-    return {0: signal if is_real(layer.outputs[0]) else None, 1: None}
+    return {0: signal if is_real(layer.outputs[0]) else None}
