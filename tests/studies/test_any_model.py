@@ -17,8 +17,11 @@ PICTURE = RNG.standard_normal((1, 3, 8, 9), dtype=np.float32)
 def net(body: str, kind: str = "float", extra: str = "", opset: int = 18, **weights: np.ndarray) -> ModelProto:
     text = f'<ir_version: 8, opset_import: ["" : {opset}]> net ({kind}[N, 3, 8, 9] x{extra}) => ({kind} y) {{ {body} }}'
     proto = parser.parse_model(text)
-    weights["w"] = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)
-    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in weights.items() if n in body)
+    real = np.float16 if kind == "float16" and "Cast" not in body else np.float32
+    weights.setdefault("w", RNG.standard_normal((4, 3, 3, 3)))
+    weights["w"] = weights["w"].astype(real)
+    read = {name for node in proto.graph.node for name in node.input}
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in weights.items() if n in read)
     return proto
 
 
@@ -137,6 +140,46 @@ def test_a_quantised_layer_is_told_in_real_numbers_and_named_inexact() -> None:
     expected = zfviz.project(plain, PICTURE, layer="y", units=place, method="gradient", seed="one").pixels
     found = zfviz.project(model, PICTURE, layer="p", units=place, method="gradient", seed="one").pixels
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+DYNAMIC = (
+    "q, s, z = DynamicQuantizeLinear(x) c = ConvInteger(q, wq, z) f = Cast<to = 1>(c) t = Mul(s, scale) g = Mul(f, t) "
+    "y = Relu(g)"
+)
+FUSED = (
+    "q = QuantizeLinear(x, scale, zero) c = QLinearConv(q, scale, zero, wq, scale, wz, scale, zero) "
+    "y = DequantizeLinear(c, scale, zero)"
+)
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        net("c = Conv(x, w) y = Relu(c)", "float16"),
+        net("i = Identity(x) " + DYNAMIC, scale=np.array(0.05, np.float32), wq=np.ones((4, 3, 3, 3), np.uint8)),
+        net(
+            FUSED,
+            scale=np.array(0.05, np.float32),
+            zero=np.array(9, np.uint8),
+            wz=np.array(2, np.uint8),
+            wq=RNG.integers(0, 9, (4, 3, 3, 3), np.uint8),
+        ),
+    ],
+    ids=["float16", "dynamic", "QOperator"],
+)
+def test_any_model_is_verified(proto: ModelProto) -> None:
+    residual = zfviz.project(proto, PICTURE, layer="y", top=1, verify=True).residual
+    assert residual is not None
+    assert residual.value < 1e-4
+
+
+def test_a_model_with_weights_beside_it_is_verified(tmp_path: Path) -> None:
+    proto = net("c = Conv(x, w) y = Relu(c)", w=RNG.standard_normal((40, 3, 3, 3)))
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    residual = zfviz.project(path, PICTURE, layer="y", top=1, verify=True).residual
+    assert residual is not None
+    assert residual.value < 1e-4
 
 
 def test_bfloat16_is_computed_in_float32_and_said_so() -> None:

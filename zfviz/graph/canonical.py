@@ -146,7 +146,8 @@ class _Unanswered:
 
 def _unanswered(proto: ModelProto, image: str, constants: set[str], answered: set[str]) -> _Unanswered:
     known = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if _is_static(v)}
-    shapes = [name for node in proto.graph.node for name in node.output if name and name not in known | answered]
+    told = known | answered | {""}
+    shapes = [name for node in proto.graph.node for name in node.output if name not in told]
     return _Unanswered(_computed_constants(proto, known | {image}, constants), shapes)
 
 

@@ -43,9 +43,9 @@ def update(proto: ModelProto, version: int, folder: Path | None) -> tuple[ModelP
     if version < FIRST_RUN:
         proto = _converted(proto, version)
         notes.append(f"opset {version} is read as opset {READ_AS}, since onnxruntime runs no older than {FIRST_RUN}.")
-    if _holds_bfloat16(proto.graph):
+    if _holds(proto.graph, TensorProto.BFLOAT16):
         proto = _copied(proto)
-        _widen(proto.graph, folder)
+        widen(proto.graph, TensorProto.BFLOAT16, folder)
         notes.append("the model is bfloat16; it is computed in float32, which onnxruntime has kernels for.")
     return proto, tuple(notes)
 
@@ -106,39 +106,41 @@ def _dense(sparse: SparseTensorProto) -> TensorProto:
     return numpy_helper.from_array(whole, name)
 
 
-def _holds_bfloat16(graph: GraphProto) -> bool:
+def _holds(graph: GraphProto, kind: int) -> bool:
+    """Whether a graph has tensors of a type, or says that it makes some."""
     values = (*graph.input, *graph.output, *graph.value_info)
     return (
-        any(tensor.data_type == TensorProto.BFLOAT16 for tensor in graph.initializer)
-        or any(value.type.tensor_type.elem_type == TensorProto.BFLOAT16 for value in values)
-        or any(_says_bfloat16(a) for node in graph.node for a in node.attribute)
+        any(tensor.data_type == kind for tensor in graph.initializer)
+        or any(value.type.tensor_type.elem_type == kind for value in values)
+        or any(_says(a, kind) for node in graph.node for a in node.attribute)
     )
 
 
-def _says_bfloat16(attribute: AttributeProto) -> bool:
+def _says(attribute: AttributeProto, kind: int) -> bool:
     return (
-        (attribute.name in TYPE_ATTRIBUTES and attribute.i == TensorProto.BFLOAT16)
-        or (attribute.HasField("t") and attribute.t.data_type == TensorProto.BFLOAT16)
-        or (attribute.HasField("g") and _holds_bfloat16(attribute.g))
+        (attribute.name in TYPE_ATTRIBUTES and attribute.i == kind)
+        or (attribute.HasField("t") and attribute.t.data_type == kind)
+        or (attribute.HasField("g") and _holds(attribute.g, kind))
     )
 
 
-def _widen(graph: GraphProto, folder: Path | None) -> None:
+def widen(graph: GraphProto, kind: int, folder: Path | None = None) -> None:
+    """Make float32 of all that is of a smaller float type; weights outside are read from `folder`."""
     for tensor in graph.initializer:
-        _widen_tensor(tensor, folder)
+        _widen_tensor(tensor, kind, folder)
     for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
+        if value.type.tensor_type.elem_type == kind:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     for attribute in (a for node in graph.node for a in node.attribute):
-        if attribute.name in TYPE_ATTRIBUTES and attribute.i == TensorProto.BFLOAT16:
+        if attribute.name in TYPE_ATTRIBUTES and attribute.i == kind:
             attribute.i = TensorProto.FLOAT
         elif attribute.HasField("t"):
-            _widen_tensor(attribute.t, folder)
+            _widen_tensor(attribute.t, kind, folder)
         elif attribute.HasField("g"):
-            _widen(attribute.g, folder)
+            widen(attribute.g, kind, folder)
 
 
-def _widen_tensor(tensor: TensorProto, folder: Path | None) -> None:
-    if tensor.data_type == TensorProto.BFLOAT16:
+def _widen_tensor(tensor: TensorProto, kind: int, folder: Path | None) -> None:
+    if tensor.data_type == kind:
         array = numpy_helper.to_array(tensor, str(folder or "")).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))

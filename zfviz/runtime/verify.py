@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -12,8 +13,9 @@ from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import IR_VERSION, PIXELS, SIGNAL, build_companion, layer_name
 from zfviz.graph.exposure import expose
 from zfviz.graph.opsets import OPSET
-from zfviz.graph.reach import is_real
+from zfviz.graph.reach import dims, is_real
 from zfviz.graph.rules import find_rule
+from zfviz.graph.updating import widen
 from zfviz.runtime.loading import Model, evaluator
 from zfviz.runtime.session import open_session
 from zfviz.tolerances import SINGLE_OP
@@ -46,7 +48,7 @@ def verify_layers(model: Model, image: np.ndarray, tensors: Sequence[str]) -> li
         Residual(layer_name(node), node.op, _least_residual(proto, value, name, node.outputs[0].name))
         for node in nodes
         if is_real(node.outputs[0])
-        for proto, name, value in _alone(model.canonical, node, values)
+        for proto, name, value in _alone(model, node, values)
     ]
     worst = max(residuals, key=lambda r: r.value)
     if not worst.value <= SINGLE_OP:
@@ -96,9 +98,8 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, drift: fl
         )
     else:
         kinks = bend > 2.0**-18 * (np.abs(here) + np.abs(here).mean())
-    slope[kinks] = 0
-    y = slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape)
-    y[kinks] = 0
+    slope = np.where(kinks, 0, slope)
+    y = np.where(kinks, 0, slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape))
     values = forward.run({name: x}, companion.values) if companion.values else {}
     signal = y.astype(np.float32)
     back = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]
@@ -128,34 +129,49 @@ def _canonical_values(model: Model, nodes: Sequence[gs.Node], image: np.ndarray)
         proto = _export(canonical, nodes, [canonical.image], list(live.values()))
         session = open_session(proto, model.source.folder, device="cpu")
         values |= session.run({canonical.image.name: image}, list(live))
-    return values
+    # a scalar comes as a number
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 def _alone(
-    canonical: Canonical, node: gs.Node, values: Mapping[str, np.ndarray]
+    model: Model, node: gs.Node, values: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[ModelProto, str, np.ndarray]]:
-    """For each differentiable input of a node, a model of that node alone with its other inputs bound, and the
-    input's value.
+    """For each differentiable input of a node, a model of that node alone in float32, its weights inside and its other
+    inputs bound, and the input's value.
     """
-    inputs = {t.name: t for t in node.inputs if t.name in canonical.live}
+    inputs = {t.name: t for t in node.inputs if t.name in model.canonical.live}
     for name, tensor in inputs.items():
-        if not is_real(tensor):
-            continue
-        proto = _export(canonical, [node], [tensor], node.outputs[:1])
+        if not is_real(tensor) or not dims(tensor):
+            continue  # a number by itself is a scale that was found on the way
+        proto = _export(model.canonical, [node], [tensor], node.outputs[:1])
         proto.graph.initializer.extend(
             numpy_helper.from_array(values[other], other) for other in inputs if other != name
         )
-        yield proto, name, values[name]
+        if model.source.folder is not None:
+            onnx.load_external_data_for_model(proto, str(model.source.folder))
+        widen(proto.graph, TensorProto.FLOAT16)
+        yield proto, name, values[name].astype(np.float32)
 
 
 def _export(
     canonical: Canonical, nodes: Sequence[gs.Node], inputs: Sequence[gs.Tensor], outputs: Sequence[gs.Tensor]
 ) -> ModelProto:
-    """A part of the canonical graph as a model."""
-    graph = gs.Graph(nodes=nodes, inputs=inputs, outputs=outputs, opset=OPSET)
+    """A part of the canonical graph as a model, with what it computes from constants."""
+    given = {*canonical.live, *canonical.weights}
+    ordered: dict[int, gs.Node] = {}
+
+    def add(node: gs.Node) -> None:
+        for tensor in node.inputs:
+            if tensor.inputs and tensor.name not in given and id(tensor.inputs[0]) not in ordered:
+                add(tensor.inputs[0])
+        ordered[id(node)] = node
+
+    for node in nodes:
+        add(node)
+    graph = gs.Graph(nodes=list(ordered.values()), inputs=inputs, outputs=outputs, opset=OPSET)
     proto = gs.export_onnx(graph, do_type_check=False)
     proto.ir_version = IR_VERSION
-    used = {t.name for node in nodes for t in node.inputs}
+    used = {t.name for node in ordered.values() for t in node.inputs}
     present = {tensor.name for tensor in proto.graph.initializer}
     proto.graph.initializer.extend(w for name, w in canonical.weights.items() if name in used - present)
     return proto
