@@ -186,3 +186,87 @@ def test_a_layer_that_sees_all_says_so() -> None:
     model = load(network(GRIDS["a gate sees all"][0], "N, 3, 17, 19", 13, CONV))
     assert model.layer("y").receptive_field == SIZE
     assert model.layer("c").receptive_field == (3, 3)
+
+
+UP, DOWN = np.float32([1, 1, 2, 3]), np.float32([1, 1, 0.5, 0.4])
+STRETCHED: dict[str, tuple[str, Weights]] = {
+    # places that lie between those of the map below, or on several of them
+    "nearest": ("c = Conv(x, w) y = Resize(c, , up)", CONV | {"up": UP}),
+    "nearest of old": (
+        'c = Conv(x, w) y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(c, , up)',
+        CONV | {"up": UP},
+    ),
+    "linear": ('c = Conv(x, w) y = Resize<mode = "linear">(c, , up)', CONV | {"up": UP}),
+    "linear, corners": (
+        'c = Conv(x, w) y = Resize<mode = "linear", coordinate_transformation_mode = "align_corners">(c, , up)',
+        CONV | {"up": UP},
+    ),
+    "cubic": ('c = Conv(x, w) y = Resize<mode = "cubic">(c, , up)', CONV | {"up": UP}),
+    "linear, smaller": ('c = Conv(x, w) y = Resize<mode = "linear">(c, , down)', CONV | {"down": DOWN}),
+    "linear, smaller, smooth": (
+        'c = Conv(x, w) y = Resize<mode = "linear", antialias = 1>(c, , down)',
+        CONV | {"down": DOWN},
+    ),
+    "transposed": ("y = ConvTranspose<strides = [2, 3], pads = [1, 0, 2, 1]>(x, v)", {"v": (3, 4, 4, 5)}),
+    "transposed, dilated": ("y = ConvTranspose<strides = [3, 2], dilations = [2, 1]>(x, v)", {"v": (3, 4, 3, 3)}),
+    "down and up": (
+        "c = Conv<strides = [2, 2]>(x, w) y = ConvTranspose<strides = [2, 2]>(c, v)",
+        CONV | {"v": (4, 3, 2, 2)},
+    ),
+    "depth to space": ("c = Conv(x, w) y = DepthToSpace<blocksize = 2>(c)", CONV),
+    "space to depth": (
+        "c = Conv(x, w) p = Pad(c, pads) y = SpaceToDepth<blocksize = 2>(p)",
+        CONV | {"pads": [0, 0, 1, 1, 0, 0, 0, 0]},
+    ),
+    "channels normed": ("c = Conv(x, w) y = LpNormalization<axis = 1>(c)", CONV),
+    "odds of channels": ("c = Conv(x, w) y = Softmax<axis = 1>(c)", CONV),
+    "channels taken": ("c = Conv(x, w) y = Gather<axis = 1>(c, i)", CONV | {"i": [2, 0]}),
+}
+
+
+@pytest.mark.parametrize("name", STRETCHED)
+def test_a_units_pixels_lie_in_its_box_which_is_little_larger(name: str) -> None:
+    body, weights = STRETCHED[name]
+    pair = Pair.of(network(body, "1, 3, 17, 19", 18, weights), noise(1, 3, *SIZE), "y")
+    layer = pair.model.layer("y")
+    assert layer.followed
+    spare = [4 * max(1, jump) for jump in layer.jump]
+    middle = tuple(size // 2 for size in layer.shape[1:])
+    for (y, x), pixels in zip(*seen_by_units(pair), strict=True):
+        if not pixels.any():
+            continue
+        found = extent(pixels.any(axis=1)), extent(pixels.any(axis=0))
+        for (begin, end), (least, most), room in zip(found, clipped(layer.box(y, x, SIZE)), spare, strict=True):
+            assert least <= begin < end <= most
+            if (y, x) == middle:  # elsewhere the padding leaves places out
+                assert most - least <= end - begin + room
+
+
+EVERYWHERE: dict[str, tuple[str, Weights]] = {
+    "instances": ("c = Conv(x, w) y = InstanceNormalization(c, b, b)", CONV | {"b": (4,)}),
+    "groups": ("c = Conv(x, w) y = GroupNormalization<num_groups = 2>(c, b, b)", CONV | {"b": (4,)}),
+    "groups by reshapes": (
+        "c = Conv(x, w) g = Reshape(c, groups) n = InstanceNormalization(g, b, b) s = Shape(c) y = Reshape(n, s)",
+        CONV | {"groups": [0, 2, -1], "b": (2,)},
+    ),
+    "odds of rows": ("c = Conv(x, w) y = Softmax<axis = 2>(c)", CONV),
+    "layer": ("c = Conv(x, w) y = LayerNormalization<axis = 1>(c, v)", CONV | {"v": (4, 15, 17)}),
+    "mean and variance": ("c = Conv(x, w) y = MeanVarianceNormalization<axes = [2, 3]>(c)", CONV),
+}
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_a_norm_of_the_map_keeps_its_axes_and_sees_all(name: str) -> None:
+    body, weights = EVERYWHERE[name]
+    layer = load(network(body, "1, 3, 17, 19", 21, weights)).layer("y")
+    assert (layer.followed, layer.shape) == (True, (4, 15, 17))
+    assert layer.receptive_field == (SIZE if name != "odds of rows" else (SIZE[0], 3))
+
+
+def test_a_cut_that_is_found_on_the_way_does_not_keep_a_model_from_loading() -> None:
+    body = (
+        "c = Conv(x, w) m = ArgMax<axis = 1>(c) k = ReduceMax<keepdims = 0>(m) e = Add(k, one) s = Unsqueeze(k, zero) "
+    )
+    body += "t = Unsqueeze(e, zero) p = Slice(c, s, t, one2) y = ReduceSum(p)"
+    model = load(network(body, "1, 3, 17, 19", 18, CONV | {"one": np.array(1), "zero": [0], "one2": [1]}))
+    assert not model.layer("p").followed

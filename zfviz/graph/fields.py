@@ -6,6 +6,7 @@ from math import ceil, floor, lcm
 
 from onnx_graphsurgeon import Graph, Node, Tensor
 
+from zfviz.errors import UnsupportedError
 from zfviz.graph.reach import Reach, dims, regrouped
 from zfviz.graph.rules import find_reach
 
@@ -79,12 +80,14 @@ def _through(node: Node, index: int, output: Tensor, field: Field, reach: Reach)
     if field.axis is None:
         return field
     for axis in range(len(dims(output))):
-        tap = reach(node, index, axis)
+        try:
+            tap = reach(node, index, axis)
+        except UnsupportedError:
+            break  # where it reaches is computed while the model runs
         if tap is not None and tap.axis == field.axis:
             # by as much may rounding down have moved the first position
-            slack = field.jump * (
-                1 - Fraction(1, lcm(Fraction(tap.stride).denominator, Fraction(tap.offset).denominator))
-            )
+            parts = lcm(Fraction(tap.stride).denominator, Fraction(tap.offset).denominator)
+            slack = field.jump * (1 - Fraction(1, parts))
             if field.size is None or tap.extent is None:
                 return Field(axis, field.start, field.jump * tap.stride, None)
             size = field.size + (tap.extent - 1) * field.jump + slack

@@ -1,6 +1,7 @@
 """Resizing: a matrix along each axis, whatever the mode, and its transpose on the way back."""
 
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 from onnx_graphsurgeon import Node, Tensor, Variable
@@ -12,6 +13,8 @@ from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import constant_of, is_given, refuse_batch
 
 ABOUT_AXES = ("axes", "keep_aspect_ratio_policy")
+FINEST = 1000
+"""The largest denominator that a scale is taken for; float32 makes others of simple ones."""
 TAPS = {"nearest": 2, "linear": 2, "cubic": 4}
 """How many neighbours a place of the output may have along an axis, when nothing is left out for antialiasing."""
 
@@ -25,14 +28,17 @@ def _stretched(node: Node, index: int, axis: int) -> Tap | None:
     mode = node.attrs.get("coordinate_transformation_mode", "half_pixel")
     if mode == "tf_crop_and_resize":
         return None
-    ratio, offset = Fraction(size, made), Fraction(0)
+    # sizes are rounded, places go by the scale
+    ratio, offset = 1 / Fraction(_scales(node)[axis]).limit_denominator(FINEST), Fraction(0)
     if mode == "align_corners":
         ratio = Fraction(size - 1, max(made - 1, 1))
     elif mode != "asymmetric":
         offset = (ratio - 1) / 2
     taps = TAPS[node.attrs.get("mode", "nearest")]
     if node.attrs.get("antialias", 0) and ratio > 1:
-        taps *= -(-size // made)
+        taps *= ceil(ratio)
+    if mode == "half_pixel_symmetric":
+        taps += 2  # by less than a place is it moved
     return Tap(axis, ratio, offset - (taps // 2 - 1), taps)
 
 
