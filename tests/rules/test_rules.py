@@ -411,6 +411,15 @@ def test_what_bends_no_signal_is_the_same_in_every_method(body: str) -> None:
     np.testing.assert_array_equal(guided, gradient)
 
 
+def test_a_bound_is_not_one_with_a_relu_that_others_read_too() -> None:
+    body = "r = Relu(x) m = Min(r, half) y = Concat<axis = 1>(r, m)"
+    case = make_case("Concat", 13, (1, 4, 5, 6), body, {"half": np.float32(0.5)})
+    signal = np.random.default_rng(7).standard_normal((1, 8, 5, 6), np.float32)
+    # what comes by both ways meets before it is rectified
+    met = signal[:, :4] + signal[:, 4:] * (relu(case.value) < 0.5)
+    np.testing.assert_allclose(Alone.of(case, "deconvnet").back(signal), relu(met), rtol=1e-6)
+
+
 SPELLED_LRN = (
     "m = Mul(x, x) u = Unsqueeze(m, one) p = Pad(u, pads) "
     "a = AveragePool<kernel_shape = [3, 1, 1], strides = [1, 1, 1]>(p) v = Squeeze(a, one) "

@@ -111,8 +111,10 @@ def test_images_of_other_types_go_in(kind: str) -> None:
     proto.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
     plain = net("c = Conv(x, w) y = Relu(c)")
     plain.graph.initializer[0].CopyFrom(proto.graph.initializer[0])
-    picture = np.rint(100 + 20 * PICTURE)
-    found, expected = (zfviz.project(p, picture, layer="y").pixels for p in (proto, plain))
+    picture = 100 + 20 * PICTURE
+    found = zfviz.project(proto, picture, layer="y").pixels
+    held = np.rint(picture) if kind == "uint8" else picture.astype(kind).astype(np.float32)
+    expected = zfviz.project(plain, held, layer="y").pixels
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -180,6 +182,80 @@ def test_a_model_with_weights_beside_it_is_verified(tmp_path: Path) -> None:
     residual = zfviz.project(path, PICTURE, layer="y", top=1, verify=True).residual
     assert residual is not None
     assert residual.value < 1e-4
+
+
+def test_a_signal_is_not_quantised_by_the_runtime() -> None:
+    """onnxruntime makes 8-bit products of a DequantizeLinear and what it meets: a signal, in a companion."""
+    weight = RNG.integers(0, 255, (9, 5), np.uint8)
+    numbers = {"scale": np.array(0.05, np.float32), "zero": np.array(120, np.uint8), "m": weight}
+    body = "q = QuantizeLinear(x, scale, zero) p = QLinearMatMul(q, scale, zero, m, scale, zero, scale, zero) "
+    model = zfviz.load(net(f"{body} y = DequantizeLinear(p, scale, zero)", **numbers))
+    back = zfviz.companion(model, "y", "gradient")
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in back.graph.node}
+    unit = zfviz.project(model, PICTURE, layer="y", units=[(1, 2, 3)], method="gradient", seed="one")
+    expected = np.zeros_like(PICTURE)
+    expected[0, 1, 2] = 0.05 * (weight[:, 3].astype(np.float32) - 120)
+    np.testing.assert_allclose(unit.pixels, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("zero", "rectifies"), [(0, True), (128, False)])
+def test_a_quantiser_is_a_relu_where_zero_is_its_smallest_integer(zero: int, rectifies: bool) -> None:
+    body = "c = Conv(x, w) q = QuantizeLinear(c, scale, zero) d = DequantizeLinear(q, scale, zero) y = Neg(d)"
+    model = zfviz.load(net(body, scale=np.array(0.1, np.float32), zero=np.array(zero, np.uint8)))
+    conv = zfviz.activations(model, PICTURE, ["c"])["c"][0]
+    for method, place in (("deconvnet", conv.argmax()), ("guided", conv.argmax()), ("gradient", conv.argmin())):
+        # a negative signal, or one from where the value was negative
+        unit = tuple(map(int, np.unravel_index(place, conv.shape)))
+        pixels = zfviz.project(model, PICTURE, layer="y", units=[unit], method=method, seed="one").pixels
+        assert pixels.any() != rectifies, method
+
+
+def test_sparse_weights_are_those_that_they_spell() -> None:
+    plain = net("c = Conv(x, w) y = Relu(c)")
+    weight = numpy_helper.to_array(plain.graph.initializer[0]) * (RNG.random((4, 3, 3, 3)) < 0.3)
+    plain.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    expected = zfviz.project(plain, PICTURE, layer="y").pixels
+    flat, places = weight.reshape(-1), np.argwhere(weight)
+    for indices in (np.flatnonzero(flat), places):
+        proto = net("c = Conv(x, w) y = Relu(c)")
+        del proto.graph.initializer[:]
+        values = numpy_helper.from_array(flat[np.flatnonzero(flat)], "w")
+        sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(indices, "places"), list(weight.shape))
+        proto.graph.sparse_initializer.append(sparse)
+        np.testing.assert_array_equal(zfviz.project(proto, PICTURE, layer="y").pixels, expected)
+
+
+BRANCHED = """
+    n = Shape(c) h = Gather(n, two) k = Greater(h, four) t = Cast<to = 9>(k)
+    b = If(t) <then_branch = yes () => (float[N, 4, 6, 7] e) <float half = {0.5}> { r = Relu(c) e = Mul(r, half) },
+              else_branch = no () => (float[N, 4, 6, 7] e) { e = Neg(c) }>
+    y = MaxPool<kernel_shape = [2, 2]>(b)
+"""
+
+
+def test_the_branch_that_is_always_taken_is_projected_through() -> None:
+    proto = net("c = Conv(x, w)" + BRANCHED, two=np.array(2), four=np.array(4))
+    body = "c = Conv(x, w) r = Relu(c) b = Mul(r, half) y = MaxPool<kernel_shape = [2, 2]>(b)"
+    plain = net(body, half=np.array(0.5, np.float32))
+    weight = next(t for t in proto.graph.initializer if t.name == "w")
+    next(t for t in plain.graph.initializer if t.name == "w").CopyFrom(weight)
+    for method in ("deconvnet", "guided", "gradient"):
+        found, expected = (zfviz.project(p, PICTURE, layer="y", method=method).pixels for p in (proto, plain))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_saturated_unit_is_dark_in_gradient_only_and_that_is_said() -> None:
+    proto = net(
+        "c = Conv(x, w) l = Mul(c, loud) y = Clip(l, zero, six)",
+        loud=np.array(100, np.float32),
+        zero=np.array(0, np.float32),
+        six=np.array(6, np.float32),
+    )
+    seen = {m: zfviz.project(proto, PICTURE, layer="y", top=1, method=m) for m in ("deconvnet", "gradient")}
+    assert seen["deconvnet"].activations[0] == 6
+    assert seen["deconvnet"].pixels.any()
+    assert not seen["gradient"].pixels.any()
+    assert any("1 of 1 projections are zero everywhere" in w for w in seen["gradient"].warnings())
 
 
 def test_bfloat16_is_computed_in_float32_and_said_so() -> None:

@@ -1,5 +1,7 @@
 """Projecting as a user does: pictures and arrays in, units and pixels out."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -249,15 +251,17 @@ def test_a_batch_folded_into_another_axis_projects_as_if_it_were_not() -> None:
         numpy_helper.from_array(np.array([-1, 6, 6, 7]), "together"),
     ]
     pictures = rng.standard_normal((2, 3, 8, 9), dtype=np.float32)
-    found = []
+    found: dict[str, list[Any]] = {method: [] for method in ("deconvnet", "guided", "gradient")}
     for nodes, weights in ((folded, [*shapes, kernel]), (grouped, [np.tile(kernel, (3, 1, 1, 1))])):
         stored = [w if isinstance(w, onnx.TensorProto) else numpy_helper.from_array(w, "w") for w in weights]
         image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["N", 3, 8, 9])
         output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 6, 6, 7])
         graph = helper.make_graph(nodes, "net", [image], [output], stored)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-        found.append(zfviz.project(model, pictures, layer="last"))
-    assert found[0].units == found[1].units
-    np.testing.assert_allclose(found[0].pixels, found[1].pixels, atol=1e-5)
+        for method, results in found.items():
+            results.append(zfviz.project(model, pictures, layer="last", method=method))
+    for one, other in found.values():
+        assert one.units == other.units
+        np.testing.assert_allclose(one.pixels, other.pixels, atol=1e-5)
     alone = zfviz.activations(model, pictures, ["last"])["last"]
     assert zfviz.project(model, pictures, layer="last").activations[0] == alone[0].max()

@@ -1,6 +1,6 @@
 """Rectifiers: activations, of one node or of several, that the methods tell apart (paper, section 2.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class Rectifier:
         return ("deconvnet",) if self.passed_over else ("deconvnet", "guided")
 
 
-def find_rectifiers(nodes: Iterable[gs.Node], live: frozenset[str]) -> dict[str, Rectifier]:
+def find_rectifiers(nodes: Sequence[gs.Node], live: frozenset[str]) -> dict[str, Rectifier]:
     """The rectifiers among nodes in the order in which they run, by the name of their output; `live` are the tensors
     that descend from the image.
     """

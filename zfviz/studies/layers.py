@@ -52,8 +52,11 @@ def _without_rule(node: gs.Node, method: Method) -> str:
 def _told(model: Model, node: gs.Node, method: Method) -> str:
     found = find_rule(node, method)
     assert found is not None
-    rectifier = model.canonical.rectifiers.get(node.outputs[0].name)
     verb = found.verb
-    if rectifier is not None and found.method is None and method in rectifier.told_apart_by and rectifier.bends:
-        verb = "rectify" if method == "deconvnet" else f"rectify, {verb}"
+    rectifier = model.canonical.rectifiers.get(node.outputs[0].name)
+    if rectifier is not None and found.method is None and method in rectifier.told_apart_by:
+        if rectifier.passed_over:
+            verb = "skip"
+        elif rectifier.bends:
+            verb = "rectify" if method == "deconvnet" else f"rectify, {verb}"
     return f"{verb} (inexact: {found.inexact})" if found.inexact else verb

@@ -205,11 +205,10 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("TopK")
 def back_to_places(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal where each of the largest values was."""
-    axis = layer.attrs.get("axis", -1) % len(dims(layer.inputs[0]))
+    size = dims(layer.inputs[0])
+    axis: int = layer.attrs.get("axis", -1) % len(size)
     refuse_batch(layer, axis, net)
-    places = net.emit("Expand", net.forward(layer.outputs[1]), net.emit("Shape", signal))
-    zeros = _zeros_like(layer.inputs[0], signal, net)
-    return {0: net.add_at("ScatterElements", zeros, places, signal, axis=axis)}
+    return {0: net.scatter(net.forward(layer.outputs[1]), signal, axis, size[axis], len(size))}
 
 
 def _zeros_like(tensor: Tensor, signal: Tensor, net: Net) -> Tensor:
