@@ -47,6 +47,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     # imported when first used: `zfviz --help` must not wait for onnx and onnxruntime
     if name not in _HOMES:

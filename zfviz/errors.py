@@ -30,6 +30,10 @@ class DeviceError(ZfvizError):
     """The device asked for cannot be used."""
 
 
+class DownloadError(ZfvizError):
+    """A model cannot be fetched."""
+
+
 class OutputError(ZfvizError):
     """A result cannot be written."""
 

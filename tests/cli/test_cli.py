@@ -198,3 +198,15 @@ def test_many_images_each_get_files_of_their_own(zfviz, tiny_path: Path, tmp_pat
         picture.save(image)
     lines = zfviz("project", tiny_path, *images, "--out", tmp_path / "out", "--top", 1).out.splitlines()
     assert len(set(lines)) == len(list((tmp_path / "out").iterdir())) == 2 * 19
+
+
+def test_what_is_made_of_a_model_never_replaces_it(zfviz, tiny_path: Path, tmp_path: Path) -> None:
+    before = tiny_path.read_bytes()
+    beside = tiny_path.parent / "." / tiny_path.name
+    for command in ("expose", "companion"):
+        result = zfviz(command, tiny_path, "--layer", "relu2", "-o", beside)
+        assert (result.code, "is the model itself" in result.err) == (2, True)
+    both = tmp_path / "both.onnx"
+    assert zfviz("companion", tiny_path, "--layer", "relu2", "-o", both, "--forward", both).code == 2
+    assert not both.exists()
+    assert tiny_path.read_bytes() == before

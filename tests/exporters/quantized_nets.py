@@ -1,6 +1,6 @@
 """Float models as tools rewrite them: halved, fused, slimmed and quantised.
 
-A specimen's name begins with that of its float parent, which `float_parent` of derived_nets builds.
+A specimen's name begins with that of its float parent, which `float_parent` of float_nets builds.
 """
 
 import tempfile
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from corpus import photo
-from exporters.derived_nets import derived, float_parent, save
+from exporters.float_nets import derived, float_parent
+from exporters.nodes import save
 from exporters.specimen import Specimen
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image

@@ -184,9 +184,16 @@ def test_a_bound_beside_the_model_is_never_taken_for_another(tmp_path: Path) -> 
 # models that take no picture
 
 
-@pytest.mark.parametrize("sizes", ["N, 5, 8, 9", "N, 3", "N, 3, 8", "N, C, H, W", "N, 3, 2, 8, 9"])
+@pytest.mark.parametrize("sizes", ["N, 5, 8, 9", "N, C, H, W"])
+def test_an_input_of_other_channels_is_refused(sizes: str) -> None:
+    with pytest.raises(ModelError, match=rf"float \[{sizes}\]; expected an image") as error:
+        load(small("y = Relu(x)", sizes))
+    assert ("--input-shape" in str(error.value)) == ("C" in sizes)
+
+
+@pytest.mark.parametrize("sizes", ["N, 3", "N, 3, 8", "N, 3, 2, 8, 9"])
 def test_an_input_that_is_no_image_is_refused(sizes: str) -> None:
-    with pytest.raises(ModelError, match=rf"float \[{sizes}\]; expected an image"):
+    with pytest.raises(ModelError, match=rf"takes no image: .* x float \[{sizes}\]; expected"):
         load(small("y = Relu(x)", sizes))
 
 

@@ -133,6 +133,17 @@ def test_a_dead_cell_is_grey_and_says_so():
     assert (dead[50:90] == 255).all(axis=-1).any()
 
 
+def test_a_field_of_the_whole_image_is_cut_to_where_the_projection_lies():
+    pixels = np.zeros((3, 40, 40), np.float32)
+    pixels[1, 5:12, 20:26] = 1
+    pixels[0, 30, 3] = 0.1
+    speck = Cell(pixels, (-3, -9, 50, 44), (), local=True)
+    assert speck.shown() == (5, 20, 12, 26)
+    assert Cell(pixels, (-3, -9, 50, 44), ()).shown() == (-3, -9, 50, 44)
+    assert Cell(pixels, (0, 0, 20, 20), (), local=True).shown() == (0, 0, 20, 20)
+    assert Cell(np.zeros_like(pixels), None, (), local=True).shown() is None
+
+
 def test_a_whole_image_of_another_shape_keeps_its_shape():
     found = frames(draw(row(*[cell(box=None, shape=(1, 64, 128))] * 2), size=(128, 64)))
     top, left, bottom, right = found[0]
@@ -180,13 +191,13 @@ def test_all_that_is_said_is_written(monkeypatch):
     words = words_of(monkeypatch, row(cell(), cell(dead=True), title="conv1  Relu  96x55x55"))
     captions = ["channel 1 (0, 0)", "activation 1.5"]
     assert words[:4] == ["header", "Warning: careful now", "conv1", "Relu  ·  96x55x55"]
-    assert words[4:-2] == ["1", "2", "1", *captions, "2", "dead", *captions]
-    assert "99th percentile" in words[-2]
+    assert words[4:13] == ["1", "2", "1", *captions, "2", "dead", *captions]
+    assert "99th percentile" in words[13]
 
 
 def test_cells_are_numbered_through_a_row(monkeypatch):
     words = words_of(monkeypatch, row(*[cell(caption=())] * 11))
-    assert words[-5:-1] == ["10", "11", "10", "11"]
+    assert [word for word in words if word in ("10", "11")] == ["10", "11", "10", "11"]
 
 
 def test_no_rows_and_empty_rows_are_drawn():

@@ -1,12 +1,13 @@
-"""Cases for the tests that every rule gets for free: node models of the onnx wheel, and our own."""
+"""Cases for the tests that every rule gets for free: node models of the onnx wheel, and how our own are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper, parser
 from onnx.backend.test.case.node import collect_testcases
 
 from zfviz.errors import UnsupportedError
@@ -21,6 +22,12 @@ from zfviz.runtime.loading import evaluator
 from zfviz.runtime.session import Session, open_session
 
 IMAGE, SHAPE = "the case's image", "the case's shape"
+
+Bound = tuple[int, ...] | list[int] | np.ndarray
+"""What else goes in: a shape to fill with noise, numbers for an int64 tensor, or an array as it is."""
+
+Row = tuple[str, int, tuple[int, ...], str, dict[str, Bound]]
+"""Name (its first word is the op that is tested), opset, shape of x, nodes that make y from x, what else they read."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,27 @@ def _array(value: object) -> np.ndarray | None:
 
 def _is_float(array: np.ndarray | None) -> bool:
     return array is not None and array.dtype == np.float32 and array.ndim > 0 and array.size > 0
+
+
+def make_case(
+    name: str, opset: int, shape: tuple[int, ...], body: str, bound: Mapping[str, Bound] = MappingProxyType({})
+) -> NodeCase:
+    """The case of one row; weights and x are noise that only the name decides."""
+    rng = np.random.default_rng(sum(map(ord, name)))
+    op = name.split(maxsplit=1)[0]
+    if op == "BatchNormalization":
+        bound = {key: rng.uniform(0.5, 2, shape[1]).astype(np.float32) for key in "abcd"}
+    head = f'<ir_version: 8, opset_import: ["" : {opset}]> {op} (float{list(shape)} x) => (float y)'
+    proto = parser.parse_model(f"{head} {{ {body} }}")
+    proto.graph.output[0].CopyFrom(ValueInfoProto(name="y"))
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    if "taken" in body:
+        proto.graph.output.append(helper.make_tensor_value_info("taken", TensorProto.INT64, None))
+    for key, given in bound.items():
+        array = rng.standard_normal(given, np.float32) if isinstance(given, tuple) else np.asarray(given)
+        proto.graph.initializer.append(numpy_helper.from_array(array, key))
+    value = rng.standard_normal(shape, np.float32)
+    return NodeCase(name, op, proto, "x", value, "y")
 
 
 def canonical_of(case: NodeCase) -> Canonical:

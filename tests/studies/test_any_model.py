@@ -175,6 +175,13 @@ def test_any_model_is_verified(proto: ModelProto) -> None:
     assert residual.value < 1e-4
 
 
+def test_the_scale_of_a_quantiser_widens_no_field() -> None:
+    """It is found from the whole map, but takes no signal."""
+    weight = np.ones((4, 3, 3, 3), np.uint8)
+    model = zfviz.load(net("i = Identity(x) " + DYNAMIC, scale=np.array(0.05, np.float32), wq=weight))
+    assert model.layer("y").receptive_field == (3, 3)
+
+
 def test_a_model_with_weights_beside_it_is_verified(tmp_path: Path) -> None:
     proto = net("c = Conv(x, w) y = Relu(c)", w=RNG.standard_normal((40, 3, 3, 3)))
     path = tmp_path / "net.onnx"

@@ -52,7 +52,11 @@ def test_shared_weights_lie_in_one_file_once(tiny, expected: np.ndarray, tmp_pat
     for tensor in tiny.graph.initializer:
         assert tensor.ByteSize() > 100
     paths = write_pair(
-        zfviz.expose(tiny, [LAYER]), tmp_path / "f.onnx", zfviz.companion(tiny, LAYER), tmp_path / "c.onnx", None
+        zfviz.expose(tiny, [LAYER]),
+        tmp_path / "f.onnx",
+        zfviz.companion(tiny, LAYER),
+        tmp_path / "c.onnx",
+        zfviz.load(tiny).source,
     )
     assert {p.name for p in paths} == {"f.onnx", "c.onnx", "f.onnx.data"}
     assert same(chained(str(tmp_path / "f.onnx"), str(tmp_path / "c.onnx")), expected)
@@ -70,13 +74,13 @@ def test_shared_weights_need_one_folder_and_two_names(tiny, tmp_path: Path) -> N
     (tmp_path / "sub").mkdir()
     for other in (tmp_path / "f.onnx", tmp_path / "sub" / "c.onnx"):
         with pytest.raises(OutputError, match="two files in one folder"):
-            write_pair(forward, tmp_path / "f.onnx", back, other, None)
+            write_pair(forward, tmp_path / "f.onnx", back, other, zfviz.load(tiny).source)
     assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_weights_beyond_what_a_file_holds_go_beside_it(tiny, expected: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "c.onnx").write_bytes(zfviz.companion(tiny, LAYER).SerializeToString())
-    paths = write_graph(zfviz.expose(tiny, [LAYER]), tmp_path / "f.onnx", None, inline_bytes=100)
+    paths = write_graph(zfviz.expose(tiny, [LAYER]), tmp_path / "f.onnx", zfviz.load(tiny).source, inline_bytes=100)
     assert [p.name for p in paths] == ["f.onnx.data", "f.onnx"]
     assert same(chained(str(tmp_path / "f.onnx"), str(tmp_path / "c.onnx")), expected)
 
@@ -93,8 +97,8 @@ def outside(tmp_path: Path) -> Path:
 def test_weights_outside_the_model_are_read_and_written(outside: Path, expected: np.ndarray, tmp_path: Path) -> None:
     assert same(zfviz.project(outside, IMAGE, layer=LAYER, top=1).pixels, expected)
     model = zfviz.load(outside)
-    write_graph(zfviz.expose(model, [LAYER]), tmp_path / "f.onnx", model.source.folder)
-    write_graph(zfviz.companion(model, LAYER), tmp_path / "c.onnx", model.source.folder)
+    write_graph(zfviz.expose(model, [LAYER]), tmp_path / "f.onnx", model.source)
+    write_graph(zfviz.companion(model, LAYER), tmp_path / "c.onnx", model.source)
     assert same(chained(str(tmp_path / "f.onnx"), str(tmp_path / "c.onnx")), expected)
 
 

@@ -167,6 +167,7 @@ def test_bad_wishes_say_what_to_do(tiny) -> None:
         ({"layer": "fc", "units": [(1, 0, 0)]}, "no map"),
         ({"top": 0}, "1 or more"),
         ({"method": "lrp"}, "deconvnet"),
+        ({"seed": "two"}, "activation, one"),
     ]:
         with pytest.raises(LayerError, match=says):
             zfviz.project(tiny, batch(1), **wish)
@@ -265,3 +266,53 @@ def test_a_batch_folded_into_another_axis_projects_as_if_it_were_not() -> None:
         np.testing.assert_allclose(one.pixels, other.pixels, atol=1e-5)
     alone = zfviz.activations(model, pictures, ["last"])["last"]
     assert zfviz.project(model, pictures, layer="last").activations[0] == alone[0].max()
+
+
+def test_one_unit_and_one_class_need_no_list(tiny) -> None:
+    image = batch(1)
+    assert zfviz.project(tiny, image, layer="relu2", units=[7]).units[0].channel == 7
+    one, several = (zfviz.project(tiny, image, classes=c).units for c in (2, [2]))
+    assert one == several
+    assert list(zfviz.activations(tiny, image, "relu2")) == ["relu2"]
+
+
+def test_a_result_says_in_a_line_what_it_is(tiny) -> None:
+    model = zfviz.load(tiny)
+    assert len(repr(model)) < 120
+    assert "layers" in repr(model)
+    p = zfviz.project(model, batch(2), layer="relu2", top=2)
+    assert repr(p) == f"<zfviz.Projections deconvnet of {model.name}: 4 units, 2 images>"
+
+
+def test_all_public_names_are_listed() -> None:
+    assert set(zfviz.__all__) == set(dir(zfviz))
+
+
+def test_the_record_tells_apart_what_went_in(tiny) -> None:
+    images = batch(2)
+    p = zfviz.project(tiny, images, layer="relu2", precision="float16")
+    first, second = (p.record(i) for i in range(2))
+    assert first["image_sha256"] != second["image_sha256"]
+    assert first["image_sha256"] == zfviz.project(tiny, images[:1]).record()["image_sha256"]
+    assert first["precision"] == "float16"
+    assert first["input"] == {"name": "image", "shape": [3, 32, 32], "dtype": "float32"}
+    assert first["other_inputs"] == {}
+
+
+def test_files_of_one_layer_bear_its_name(tiny, tmp_path) -> None:
+    image = batch(1)
+    names = [p.name for p in zfviz.project(tiny, image, layer="relu2", top=1).save(tmp_path)]
+    names += [p.name for p in zfviz.project(tiny, image, top=1).save(tmp_path)]
+    model = zfviz.load(tiny).name
+    assert names[0] == f"array0__{model}__relu2__deconvnet.png"
+    assert names[2] == f"array0__{model}__deconvnet.png"
+
+
+def test_a_grey_model_is_shown_what_it_sees(photo_path) -> None:
+    grey = tiny_network()
+    weight = next(t for t in grey.graph.initializer if t.name == "w1")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[:, :1], "w1"))
+    grey.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    p = zfviz.project(grey, photo_path, top=1)
+    assert p.batch.views[0].mode == "L"
+    assert "assumed: grey, centre crop of 87.5 %, (x/255 - [0.449]) / [0.226]." in p.warnings()[0]

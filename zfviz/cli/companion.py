@@ -54,13 +54,14 @@ def companion(
         raise click.UsageError("--shared-weights shares them with the forward graph; give --forward FILE too.")
     loaded = load(model, input_shape, inputs=inputs)
     back = build(loaded, layer, method, unpool, precision)
-    folder = loaded.source.folder
     if forward is None:
-        paths = write_graph(back, Path(output), folder)
+        paths = write_graph(back, Path(output), loaded.source)
+    elif Path(forward).resolve() == Path(output).resolve():
+        raise click.UsageError(f"--forward and --output are both {output}; give two files.")
     elif shared_weights:
-        paths = write_pair(expose(loaded, [layer], method), Path(forward), back, Path(output), folder)
+        paths = write_pair(expose(loaded, [layer], method), Path(forward), back, Path(output), loaded.source)
     else:
-        paths = write_graph(expose(loaded, [layer], method), Path(forward), folder)
-        paths += write_graph(back, Path(output), folder)
+        paths = write_graph(expose(loaded, [layer], method), Path(forward), loaded.source)
+        paths += write_graph(back, Path(output), loaded.source)
     for path in paths:
         click.echo(path)

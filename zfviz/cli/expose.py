@@ -37,5 +37,5 @@ def expose(
     from zfviz.studies.graphs import write_graph
 
     loaded = load(model, input_shape, inputs=inputs)
-    for path in write_graph(build(loaded, layers or None, method), Path(output), loaded.source.folder):
+    for path in write_graph(build(loaded, layers or None, method), Path(output), loaded.source):
         click.echo(path)

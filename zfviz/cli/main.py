@@ -10,6 +10,7 @@ import click
 from zfviz.cli.companion import companion
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
+from zfviz.cli.models import models
 from zfviz.cli.project import project
 from zfviz.errors import ZfvizError
 from zfviz.version import __version__
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (project, layers, expose, companion):
+for command in (project, layers, expose, companion, models):
     cli.add_command(command)
 
 

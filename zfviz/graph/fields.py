@@ -40,7 +40,7 @@ Fields = tuple[Field, Field]
 
 
 def trace_fields(graph: Graph, image: Tensor, image_axes: tuple[int, int]) -> dict[str, Fields]:
-    """The fields of every tensor that descends from the image, by tensor name."""
+    """The fields of every tensor that a signal can leave towards the image, by tensor name."""
     y, x = (Field(axis, 0, 1, 1) for axis in image_axes)
     fields: dict[str, Fields] = {image.name: (y, x)}
     for node in graph.nodes:
@@ -49,6 +49,8 @@ def trace_fields(graph: Graph, image: Tensor, image_axes: tuple[int, int]) -> di
         if not seen:
             continue
         for output in node.outputs:
+            if len(node.outputs) > 1 and not dims(output):
+                continue  # the scale of a quantiser, which passes no signal
             through = [tuple(_through(node, i, output, field, reach) for field in pair) for i, pair in seen]
             fields[output.name] = (_union([pair[0] for pair in through]), _union([pair[1] for pair in through]))
             lost = any(field.axis is None for field in fields[output.name])

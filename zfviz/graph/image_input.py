@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -58,7 +59,8 @@ def bind_inputs(source: Source, inputs: Mapping[str, np.ndarray]) -> Source:
     proto = ModelProto()
     proto.CopyFrom(source.proto)
     proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in inputs.items())
-    return replace(source, proto=proto)
+    bound = tuple((name, sha256(array.tobytes()).hexdigest()) for name, array in inputs.items())
+    return replace(source, proto=proto, bound=bound)
 
 
 def find_image_input(
@@ -77,6 +79,11 @@ def find_image_input(
     image = pictures[0] if len(pictures) == 1 else inputs[0] if len(inputs) == 1 else None
     described = ", ".join(f"{i.name} {_describe(i)}" for i in inputs) or "none"
     others = [i.name for i in inputs if i is not image]
+    if inputs and not any(len(_sizes(i, None)) in (0, 4) for i in inputs):
+        raise ModelError(
+            f"{source.name} takes no image: its inputs without a value are {described}; expected [N, C, H, W] or "
+            "[N, H, W, C]. zfviz projects networks that look at pictures."
+        )
     if image is None or others:
         raise ModelError(
             f"{source.name} has {len(inputs)} inputs without a value ({described}); expected one, the image. "
@@ -85,11 +92,12 @@ def find_image_input(
     sizes = _sizes(image, input_shape)
     axes = _image_axes(sizes)
     dtype = _dtype(image)
+    open_ = len(sizes) in (0, 4) and None in sizes[1:]
     if axes is None or dtype not in TYPES:
         raise ModelError(
             f"the input of {source.name} is {described}; expected an image, {', '.join(t.name for t in TYPES)} "
-            f"[N, C, H, W] or [N, H, W, C] with {' or '.join(map(str, CHANNELS))} channels. "
-            "If the channels are left open, give input_shape."
+            f"[N, C, H, W] or [N, H, W, C] with {' or '.join(map(str, CHANNELS))} channels."
+            + (" Its channels are left open: give --input-shape (input_shape=...)." if axes is None and open_ else "")
         )
     batch, _, y, x = axes
     defaults = {batch: 1, y: open_size[0], x: open_size[1]}

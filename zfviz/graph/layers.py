@@ -85,7 +85,7 @@ def list_layers(canonical: Canonical, image: ImageInput) -> tuple[Layer, ...]:
         _layer(node, tensor, unclear, canonical, image, fields, scales.get(tensor.name, (1.0, 0)))
         for node in canonical.graph.nodes
         for tensor in node.outputs
-        if tensor.name in canonical.made_by and is_carrier(tensor) and dims(tensor)
+        if tensor.name in canonical.made_by and tensor.name in fields and is_carrier(tensor) and dims(tensor)
     )
 
 

@@ -26,7 +26,8 @@ MAX_INLINE_BYTES = 2**31 - 1  # protobuf's own limit for one message
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """A model as the user has it: the proto (large weights in outside files are left there), where it lies, its
-    SHA-256; `notes` are sentences on what had to be changed for onnxruntime to run it.
+    SHA-256; `notes` are sentences on what had to be changed for onnxruntime to run it; `bound` are the inputs that
+    were given a value, each with the value's SHA-256.
     """
 
     proto: ModelProto
@@ -34,6 +35,7 @@ class Source:
     folder: Path | None
     sha256: str
     notes: tuple[str, ...] = ()
+    bound: tuple[tuple[str, str], ...] = ()
 
 
 def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:

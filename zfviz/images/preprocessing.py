@@ -94,15 +94,16 @@ class Preprocessing:
             settled[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
         return cls(**settled, source=source)
 
-    def describe(self) -> str:
-        """One line for people."""
+    def describe(self, channels: int = 3) -> str:
+        """One line for people, for a model of so many channels."""
         fits = {"crop": f"centre crop of {100 * self.crop:.4g} %", "stretch": "stretched", "letterbox": "letterboxed"}
         per = 1 / self.scale
         pixel = "x" if self.scale == 1 else f"x/{per:.4g}"
-        mean, std = (" ".join(f"{n:.4g}" for n in numbers) for numbers in (self.mean, self.std))
+        means, stds = (np.unique(_for_channels(n, 1)) if channels == 1 else n for n in (self.mean, self.std))
+        mean, std = (" ".join(f"{n:.4g}" for n in numbers) for numbers in (means, stds))
         value = f"{pixel} - [{mean}]" if any(self.mean) else pixel
         value = f"({value}) / [{std}]" if set(self.std) != {1.0} else value
-        return f"{self.colour}, {fits[self.fit]}, {value}"
+        return f"{self.colour if channels > 1 else 'grey'}, {fits[self.fit]}, {value}"
 
 
 PRESETS: Mapping[str, Preprocessing] = {

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from zfviz.report.lettering import font, length
@@ -38,6 +41,18 @@ def view_of(box: Box | None, height: int, width: int) -> Box:
     if left <= 0 and right >= width:
         left, right = 0, width
     return top, left, bottom, right
+
+
+def busiest(pixels: NDArray[np.floating[Any]], share: float) -> Box:
+    """Where `share` of the energy of a projection [C, H, W] lies: half of the rest on either side, along each axis."""
+    energy = np.square(pixels.astype(np.float64)).sum(axis=0)
+    (top, bottom), (left, right) = (_middle(energy.sum(axis=axis).cumsum(), share) for axis in (1, 0))
+    return top, left, bottom, right
+
+
+def _middle(below: NDArray[np.float64], share: float) -> tuple[int, int]:
+    begin, end = np.searchsorted(below, [below[-1] * (1 - share) / 2, below[-1] * (1 + share) / 2])
+    return int(begin), min(int(end) + 1, len(below))
 
 
 def inside(box: Box, height: int, width: int) -> Box | None:

@@ -71,7 +71,7 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
                 file.write(data)
         beside.replace(path)
     except OSError as error:
-        raise _refused("write", path, error) from error
+        raise refused("write", path, error) from error
     finally:
         with suppress(OSError):  # it is only there where something failed, and that is what is told
             beside.unlink()
@@ -83,12 +83,13 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refused("create folder", path, error) from error
+        raise refused("create folder", path, error) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise _refused("write to folder", path, PermissionError(errno.EACCES, ""))
+        raise refused("write to folder", path, PermissionError(errno.EACCES, ""))
     return path
 
 
-def _refused(verb: str, path: Path, error: OSError) -> OutputError:
+def refused(verb: str, path: Path, error: OSError) -> OutputError:
+    """The error that says why a file cannot be written, and what to do."""
     found, remedy = _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another place"))
     return OutputError(f"cannot {verb} {path}: {found}; {remedy}")

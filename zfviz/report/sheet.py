@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from zfviz.errors import OutputError
-from zfviz.report.fields import TAG_HEIGHT, Box, Mark, fitted, inside, outline, place, tag, view_of
+from zfviz.report.fields import TAG_HEIGHT, Box, Mark, busiest, fitted, inside, outline, place, tag, view_of
 from zfviz.report.lettering import font, length, shorten, wrap
 from zfviz.report.pixels import GREY, Colour, display_scale, render
 
 COLUMNS = 9  # cells on a line; a row with more goes on below
 LARGEST = 200_000_000  # pixels of a whole sheet
+SHARE = 0.98  # of a projection's energy, where the field is the whole image
 
 _MARGIN, _GAP, _GUTTER, _SEAM, _FRAME = 40, 14, 30, 5, 2
 _CELL = 140
@@ -28,7 +29,8 @@ _ZERO, _OUTSIDE = f"#{GREY:02x}{GREY:02x}{GREY:02x}", "#efefef"  # a projection 
 _COLOURS = ("#d62728", "#1f5fd0", "#2a8f2a", "#e87500", "#8e5fc0", "#0f9aa8", "#d84fa5", "#101010", "#94920c")
 _NOTE = (
     "Top: projection, scaled to the 99th percentile of its own magnitudes, grey is zero. "
-    "Bottom: the same field in the image. Below: channel (y, x), activation. Left: where the fields lie."
+    "Bottom: the same field in the image. Below: channel (y, x), activation. Left: where the fields lie. "
+    f"Where a field holds the whole image, what is shown and outlined holds {SHARE:.0%} of the projection's energy."
 )
 
 
@@ -37,14 +39,21 @@ class Cell:
     """One unit's projection and what is said of it.
 
     `pixels` is float [C, H, W], as large as the image. `box` is the receptive field in image pixels (top, left,
-    bottom, right); it may stick out over the border, and None is the whole image. `dead`: the activation is 0, so
-    there is nothing to project.
+    bottom, right); it may stick out over the border, and None is the whole image. Where it holds the whole image, a
+    `local` unit is shown where its projection lies. `dead`: the activation is 0, so there is nothing to project.
     """
 
     pixels: NDArray[np.floating[Any]]
     box: Box | None
     caption: tuple[str, ...]
     dead: bool = False
+    local: bool = False
+
+    def shown(self) -> Box | None:
+        """What is cut out of projection and image, and outlined."""
+        height, width = self.pixels.shape[1:]
+        whole = view_of(self.box, height, width) == (0, 0, height, width)
+        return busiest(self.pixels, SHARE) if self.local and whole and self.pixels.any() else self.box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,14 +154,15 @@ def _title(title: str, room: int) -> _Strip:
 
 def _line(picture: Image.Image, cells: Sequence[Cell], number: int, colour: Colour) -> _Strip:
     """Up to COLUMNS cells, numbered from `number`, beside the image with their fields; each column has its colour."""
-    marks = [Mark(number + i, _COLOURS[i], cell.box) for i, cell in enumerate(cells)]
     for cell in cells:
         if cell.pixels.ndim != 3 or cell.pixels.shape[1:] != (picture.height, picture.width):
             raise ValueError(
                 f"a cell has pixels of shape {list(cell.pixels.shape)}; "
                 f"expected [C, {picture.height}, {picture.width}], the size of the picture"
             )
-    views = [view_of(cell.box, picture.height, picture.width) for cell in cells]
+    shown = [cell.shown() for cell in cells]
+    marks = [Mark(number + i, _COLOURS[i], box) for i, box in enumerate(shown)]
+    views = [view_of(box, picture.height, picture.width) for box in shown]
     sizes = [fitted(bottom - top, right - left, _CELL) for top, left, bottom, right in views]
     tallest = max(height for _, height in sizes)
     captions = [[line for text in cell.caption for line in wrap(text, _SMALL, _CELL, 2)] for cell in cells]

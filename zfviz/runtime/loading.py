@@ -16,10 +16,11 @@ from zfviz.graph.layers import Layer, list_layers
 from zfviz.graph.source import Source, read_source
 from zfviz.images.labels import find_labels
 from zfviz.images.preprocessing import PRESETS, Preprocessing, find_preprocessing
+from zfviz.models.names import find_model
 from zfviz.runtime.session import open_session
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Model:
     """A loaded model: the user's own graph, its canonical form, its image input and its layers; `load` makes it.
 
@@ -32,6 +33,10 @@ class Model:
     layers: tuple[Layer, ...]
     preprocessing: Preprocessing
     labels: Mapping[int, str]
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.image.shape))
+        return f"<zfviz.Model {self.name}: {self.image.name} [{shape}], {len(self.layers)} layers>"
 
     @property
     def name(self) -> str:
@@ -70,7 +75,8 @@ def load(
     preprocessing: str | PathLike[str] | Mapping[str, object] | Preprocessing | None = None,
     inputs: Mapping[str, np.ndarray | str | PathLike[str]] | None = None,
 ) -> Model:
-    """The model behind a path, bytes or a ModelProto, ready to be projected; a Model as it is.
+    """The model behind a path, the name of a bundled or pulled one, bytes or a ModelProto, ready to be projected; a
+    Model as it is.
 
     `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the
     name of a preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its
@@ -80,7 +86,7 @@ def load(
     """
     if isinstance(model, Model):
         return model
-    source = read_source(model)
+    source = read_source(find_model(model))
     if inputs:
         source = bind_inputs(source, {name: _read_value(name, value) for name, value in inputs.items()})
     metadata = {entry.key: entry.value for entry in source.proto.metadata_props}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
@@ -76,6 +76,8 @@ def open_session(
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     """Where to run: `auto` takes CUDA where it can be used. Raises DeviceError that says what is missing."""
+    if device not in get_args(Device):
+        raise DeviceError(f"no device {device!r}; expected one of {', '.join(get_args(Device))}.")
     if device == "cpu":
         return "cpu"
     missing = _missing_for_cuda()

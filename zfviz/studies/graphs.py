@@ -12,7 +12,7 @@ from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose as expose_tensors
 from zfviz.graph.net import Precision, Unpool
 from zfviz.graph.rules import Method
-from zfviz.graph.source import MAX_INLINE_BYTES
+from zfviz.graph.source import MAX_INLINE_BYTES, Source
 from zfviz.report.files import write_atomically
 from zfviz.runtime.loading import ModelLike, load
 from zfviz.studies.selection import default_layers
@@ -60,29 +60,42 @@ def companion(
 
 
 def write_graph(
-    proto: ModelProto, path: Path, folder: Path | None, inline_bytes: int = MAX_INLINE_BYTES
+    proto: ModelProto, path: Path, source: Source, inline_bytes: int = MAX_INLINE_BYTES
 ) -> tuple[Path, ...]:
-    """The paths written: the model, and beside it a `.data` file where its weights exceed `inline_bytes`.
+    """The paths written: a graph of the source's, and beside it a `.data` file where its weights exceed `inline_bytes`.
 
-    `folder` is where weights outside the model lie now. Raises OutputError.
+    Raises OutputError, also where the path is that of the source itself.
     """
-    whole = _with_data(proto, folder)
+    _keep(source, path)
+    whole = _with_data(proto, source.folder)
     if sum(map(_size, whole.graph.initializer)) + MARGIN <= inline_bytes:
         return (write_atomically(path, whole.SerializeToString()),)
     return _write_outside([(whole, path)], path.with_name(f"{path.name}.data"))
 
 
 def write_pair(
-    forward: ModelProto, forward_path: Path, back: ModelProto, back_path: Path, folder: Path | None
+    forward: ModelProto, forward_path: Path, back: ModelProto, back_path: Path, source: Source
 ) -> tuple[Path, ...]:
-    """The paths written: both graphs, and one data file from which both read their weights. Raises OutputError."""
+    """The paths written: both graphs, and one data file from which both read their weights.
+
+    Raises OutputError, also where a path is that of the source itself.
+    """
+    _keep(source, forward_path, back_path)
     if forward_path.resolve().parent != back_path.resolve().parent or forward_path.name == back_path.name:
         raise OutputError(
             f"{forward_path} and {back_path} cannot share weights; expected two files in one folder, since ONNX reads "
             "data from beside the model. Give both the same folder."
         )
-    graphs = [(_with_data(forward, folder), forward_path), (_with_data(back, folder), back_path)]
+    graphs = [(_with_data(forward, source.folder), forward_path), (_with_data(back, source.folder), back_path)]
     return _write_outside(graphs, forward_path.with_name(f"{forward_path.name}.data"))
+
+
+def _keep(source: Source, *paths: Path) -> None:
+    """Refuse to write over the user's own model."""
+    own = source.folder and source.folder / source.name
+    for path in paths:
+        if path.resolve() == own:
+            raise OutputError(f"{path} is the model itself; expected another file for what is made of it.")
 
 
 def _with_data(proto: ModelProto, folder: Path | None) -> ModelProto:

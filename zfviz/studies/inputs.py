@@ -46,6 +46,8 @@ def read_batch(model: Model, image: ImageLike, stems: Sequence[str] | None = Non
         raise ImageError("no image given; expected at least one.")
     height, width = model.image.size
     views = tuple(model.preprocessing.view(decode(picture), height, width) for picture in pictures)
+    if model.image.channels == 1:
+        views = tuple(view.convert("L") for view in views)
     arrays = [model.preprocessing.array(view, model.image.channels) for view in views]
     array = np.stack(arrays).transpose(np.argsort(model.image.axes))
     names = tuple(_name(picture, index) for index, picture in enumerate(pictures))

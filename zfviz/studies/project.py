@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,19 +28,20 @@ from zfviz.studies.selection import (
 )
 
 Seed = Literal["activation", "one"]
+SEEDS: tuple[Seed, ...] = get_args(Seed)
 
 
 def project(
     model: ModelLike,
     image: ImageLike,
     layer: str | Sequence[str] | None = None,
-    units: Sequence[Sequence[int | None]] | None = None,
+    units: Sequence[Sequence[int | None] | int] | None = None,
     top: int = 9,
     method: Method = "deconvnet",
     device: Device = "auto",
     threads: int | None = None,
     *,
-    classes: Sequence[str | int] = (),
+    classes: str | int | Sequence[str | int] = (),
     seed: Seed = "activation",
     precision: Precision = "float32",
     verify: bool = False,
@@ -49,7 +50,7 @@ def project(
 
     `image` is a path, a PIL image, a list of those, or a float array in the model's own layout. `layer` is one layer
     or several; None takes the last rectified map of each resolution, filled up to five. `units` are (channel, y, x), or
-    (channel,) for the channel's strongest place; None takes the `top` strongest channels. `classes` adds the logits of
+    a channel alone for its strongest place; None takes the `top` strongest channels. `classes` adds the logits of
     classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
     1. The companion computes in `precision`, whatever the model's own type. `verify` checks each layer on the way down
     by finite differences.
@@ -66,31 +67,35 @@ def project(
 def prepare(
     model: ModelLike,
     layer: str | Sequence[str] | None = None,
-    units: Sequence[Sequence[int | None]] | None = None,
+    units: Sequence[Sequence[int | None] | int] | None = None,
     top: int = 9,
     method: Method = "deconvnet",
     device: Device = "auto",
     threads: int | None = None,
     *,
-    classes: Sequence[str | int] = (),
+    classes: str | int | Sequence[str | int] = (),
     seed: Seed = "activation",
     precision: Precision = "float32",
 ) -> "Projector":
     """What `project` does before it looks at an image: graphs built, sessions open."""
     if method not in METHODS:
         raise LayerError(f"no method {method!r}; expected one of {', '.join(METHODS)}.")
+    if seed not in SEEDS:
+        raise LayerError(f"no seed {seed!r}; expected one of {', '.join(SEEDS)}.")
     if top < 1:
         raise LayerError(f"top is {top}; expected 1 or more.")
     model = load(model)
+    places = None if units is None else [[unit] if isinstance(unit, int) else unit for unit in units]
+    named = [classes] if isinstance(classes, str | int) else classes
     scores = class_layer(model)
     wishes: list[_Wish] = []
-    for chosen, asked in _choices(model, layer, units, classes, scores):
+    for chosen, asked in _choices(model, layer, places, named, scores):
         companion = build_companion(model.canonical, chosen.tensor, method, precision=precision)
         session = open_session(companion.proto, model.source.folder, device, threads)
         wishes.append(_Wish(chosen, asked, top, companion, session))
     tensors = [wish.layer.tensor for wish in wishes] + ([scores.tensor] if scores else [])
     forward = open_forward(model, [wish.companion for wish in wishes], tensors, device, threads)
-    return Projector(model, method, seed, tuple(wishes), scores, forward)
+    return Projector(model, method, seed, precision, tuple(wishes), scores, forward)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +105,7 @@ class Projector:
     model: Model
     method: Method
     seed: Seed
+    precision: Precision
     wishes: tuple["_Wish", ...]
     scores: Layer | None
     forward: Session
@@ -135,6 +141,7 @@ class Projector:
             batch=batch,
             method=self.method,
             seed=self.seed,
+            precision=self.precision,
             device=self.forward.device,
             class_scores=tuple(class_scores),
             residual=max(residuals, key=lambda r: r.value, default=None),
@@ -169,7 +176,7 @@ def _choices(
 def activations(
     model: ModelLike,
     image: ImageLike,
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     device: Device = "auto",
     threads: int | None = None,
 ) -> dict[str, np.ndarray]:
@@ -179,7 +186,7 @@ def activations(
     """
     model = load(model)
     batch = read_batch(model, image)
-    asked = {name: model.layer(name) for name in layers}
+    asked = {name: model.layer(name) for name in ([layers] if isinstance(layers, str) else layers)}
     session = open_forward(model, (), [layer.tensor for layer in asked.values()], device, threads)
     tensors = [*{layer.tensor for layer in asked.values()}]
     if not any(layer.folded for layer in asked.values()):

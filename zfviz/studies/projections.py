@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from zfviz.studies.selection import Unit
 Extra = Literal["pixels", "arrays"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Projections:
     """Projections of units to pixels.
 
@@ -41,9 +42,14 @@ class Projections:
     batch: Batch
     method: str
     seed: str
+    precision: str
     device: str
     class_scores: tuple[np.ndarray, ...]
     residual: Residual | None
+
+    def __repr__(self) -> str:
+        units, images = len(self.units), len(self.batch.names)
+        return f"<zfviz.Projections {self.method} of {self.model.name}: {units} units, {images} images>"
 
     def sheet(self, image: int = 0) -> Image.Image:
         """The sheet of one image of the batch: its units by layer, each with its projection and its patch."""
@@ -59,10 +65,18 @@ class Projections:
         """All that made the projections of one image, ready for JSON."""
         return {
             "image": self.batch.names[image],
+            "image_sha256": sha256(self.batch.array[image].tobytes()).hexdigest(),
             "model": {"name": self.model.name, "sha256": self.model.source.sha256},
+            "input": {
+                "name": self.model.image.name,
+                "shape": list(self.model.image.shape[1:]),
+                "dtype": self.model.image.dtype.name,
+            },
+            "other_inputs": dict(self.model.source.bound),
             "top1": self._top1(image),
             "method": self.method,
             "seed": self.seed,
+            "precision": self.precision,
             "inexact": list(self.inexact),
             "device": self.device,
             "preprocessing": self.model.preprocessing.to_json() if self.batch.preprocessed else None,
@@ -77,10 +91,13 @@ class Projections:
 
     def save(self, directory: str | Path, save: Collection[Extra] = ()) -> tuple[Path, ...]:
         """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection
-        ("pixels") and the raw arrays ("arrays"). Files are written whole or not at all. Raises OutputError."""
+        ("pixels") and the raw arrays ("arrays"). They are named after the image, the model, the layer where all units
+        are of one, and the method, and written whole or not at all. Raises OutputError."""
         files: dict[str, bytes] = {}
+        layers = {unit.layer for unit in self.units}
+        shown = layers if len(layers) == 1 else ()
         for image, picture in enumerate(self.batch.stems):
-            stem = file_stem(picture, Path(self.model.name).stem, self.method)
+            stem = file_stem(picture, Path(self.model.name).stem, *shown, self.method)
             members = self._members(image)
             record = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
             files |= {f"{stem}.png": _png(self.sheet(image)), f"{stem}.json": record.encode()}
@@ -100,7 +117,7 @@ class Projections:
         place = f" ({unit.y}, {unit.x})" if layer.has_map else ""
         label = f"{self.model.labels[unit.channel]}: " if self._is_class(unit) else ""
         caption = (f"{label}{unit.channel}{place}", f"{self.activations[k]:.4g}")
-        return Cell(self.pixels[k], box, caption, dead=not self.activations[k])
+        return Cell(self.pixels[k], box, caption, dead=not self.activations[k], local=layer.has_map)
 
     def _is_class(self, unit: Unit) -> bool:
         return unit.y is None and unit.channel in self.model.labels
@@ -121,7 +138,7 @@ class Projections:
     def _header(self, image: int) -> list[str]:
         top = self._top1(image)
         best = f": {top['label']} {100 * top['probability']:.1f} %" if top else ""
-        how = self.model.preprocessing.describe() if self.batch.preprocessed else "array as given"
+        how = self._how() if self.batch.preprocessed else "array as given"
         exact = f", inexact: {', '.join(self.inexact)}" if self.inexact else ""
         start = "" if self.seed == "activation" else ", seed 1"
         return [f"{self.batch.names[image]}{best}", f"{self.model.name}, {self.method}{start}{exact}", how]
@@ -130,9 +147,8 @@ class Projections:
         """What was assumed and not found in the model, and what the sheet cannot show as it is; a sentence each."""
         warnings: list[str] = []
         if self.batch.preprocessed and self.model.preprocessing.source == "assumed":
-            how = self.model.preprocessing.describe()
             warnings.append(
-                f"preprocessing was not found in the model and is assumed: {how}. State it with --preprocess."
+                f"preprocessing was not found in the model and is assumed: {self._how()}. State it with --preprocess."
             )
         if self.model.image.assumed_size:
             height, width = self.model.image.size
@@ -151,6 +167,9 @@ class Projections:
         if dead:
             warnings.append(f"{dead} of {len(self.units)} units are dead: their activation is 0, nothing is projected.")
         return warnings
+
+    def _how(self) -> str:
+        return self.model.preprocessing.describe(self.model.image.channels)
 
     def _top1(self, image: int) -> dict[str, Any] | None:
         if not self.class_scores:

@@ -1,0 +1,263 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["keras>=3.15", "torch>=2.14", "onnxscript>=0.7", "zfviz"]
+# ///
+"""A Keras model as ONNX whose tensors bear the names of its layers: `block1_conv1`.
+
+    python converters/from_keras.py MobileNetV2 -o mobilenet.onnx
+    python converters/from_keras.py ResNet50 --weights none --arguments '{"input_shape": [64, 64, 3]}' -o small.onnx
+    python converters/from_keras.py mine.keras --preprocessing unit -o mine.onnx
+
+IN is a file that model.save wrote (.keras or .h5), or a name of keras.applications. Keras runs on torch, in safe mode:
+a Lambda layer is a program, and is refused.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import numpy as np
+import onnx_ir
+import torch
+from onnx import ModelProto, helper
+from onnxscript import optimizer
+from torch import nn
+
+from zfviz.cli.options import numbers
+from zfviz.errors import ModelError, VerificationError, ZfvizError, nearest
+from zfviz.graph.source import MAX_INLINE_BYTES
+from zfviz.images.labels import SYNSET, find_labels
+from zfviz.images.preprocessing import METADATA_KEY, PRESETS, find_preprocessing
+from zfviz.report.files import write_atomically
+from zfviz.runtime.session import open_session
+
+os.environ["KERAS_BACKEND"] = "torch"  # read when keras is imported
+import keras
+
+TOLERANCE = 1e-4  # of a layer's largest value; the same sums in another order differ by 1e-6 to 1e-5 in deep networks
+FAMILIES = {
+    "convnext": "raw",
+    "densenet": "imagenet",
+    "efficientnet": "raw",
+    "efficientnet_v2": "raw",
+    "inception_resnet_v2": "inception",
+    "inception_v3": "inception",
+    "mobilenet": "inception",
+    "mobilenet_v2": "inception",
+    "mobilenet_v3": "raw",
+    "nasnet": "inception",
+    "resnet": "caffe",
+    "resnet_v2": "inception",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
+    "xception": "inception",
+}
+"""Preprocessing by the module of keras.applications; those that take raw pixels prepare them in the model."""
+
+
+def convert(
+    source: str,
+    weights: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    shape: Sequence[int] = (224, 224, 3),
+    preprocessing: str | None = None,
+    labels: str | Path | None = None,
+) -> ModelProto:
+    """The ONNX model of `source`, a file of model.save or a name of keras.applications, for float32 [N, H, W, C].
+
+    N is left open, and `shape` is for what else the model leaves open. A named network is made with `weights`
+    ("imagenet" by default, "none" for random ones, or a file) and `arguments`. `preprocessing` is a preset or a JSON
+    file, `labels` a file of class names; both go into the metadata. Raises ModelError for what cannot be read, made or
+    written in ONNX, and VerificationError where a layer gives something else in onnxruntime.
+    """
+    if keras.backend.backend() != "torch":
+        raise ModelError(f"Keras runs on {keras.backend.backend()}; expected torch. Import this before keras.")
+    if not preprocessing and not (arguments or {}).get("include_preprocessing", True):
+        raise ModelError("without include_preprocessing the network takes prepared pixels; say how by --preprocessing.")
+    with keras.device("cpu"):
+        if Path(source).suffix in (".keras", ".h5", ".hdf5"):
+            if weights or arguments:
+                raise ModelError(f"{source} is a whole model; expected neither weights nor arguments. Leave them out.")
+            model, preset = read_model(source)
+        else:
+            model, preset = make_application(source, weights, arguments or {})
+        metadata = describe(preprocessing or preset, labels)
+        proto = write(model, shape)
+    helper.set_model_props(proto, metadata)
+    return proto
+
+
+def read_model(path: str) -> tuple[keras.Model, str]:
+    """The model in a file, and the likely preprocessing: raw pixels where it scales them itself, else 0 to 1."""
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be read by Keras {keras.__version__} ({reason(error)}); expected a whole model of "
+            "model.save, of known layers, without Lambda. Save it again, or register its classes and call convert()."
+        ) from error
+    scales = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in model.layers)
+    return model, "raw" if scales else "unit"
+
+
+def make_application(name: str, weights: str | None, arguments: Mapping[str, Any]) -> tuple[keras.Model, str]:
+    """A network of keras.applications, and its preprocessing."""
+    known = {key: value for key, value in vars(keras.applications).items() if callable(value)}
+    if name not in known:
+        raise ModelError(f"{name!r} is no .keras or .h5 file, and no network; {nearest(name, known)}.")
+    try:
+        model = known[name](**{"weights": None if weights == "none" else weights or "imagenet", **arguments})
+    except Exception as error:
+        raise ModelError(
+            f"{name} cannot be made ({reason(error)}); mend --arguments, or --weights: imagenet, which is downloaded, "
+            "none, or a file."
+        ) from error
+    return model, FAMILIES[known[name].__module__.rpartition(".")[2]]
+
+
+class Watched(nn.Module):
+    """A model that gives what each of its layers gives, nested ones too; `names` are theirs."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+        self.names: list[str] = []
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors of the layers, in the order of `names`, then the outputs of the model."""
+        made: dict[str, torch.Tensor] = {}
+        call = keras.Layer.__call__
+
+        def record(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+            output = call(layer, *args, **kwargs)
+            # what passes its input on, such as Dropout, is no tensor of its own
+            if isinstance(output, torch.Tensor) and not any(output is known for known in (images, *made.values())):
+                numbered = (f"{layer.name}_{number}" for number in range(1, len(made) + 1))
+                made[next(name for name in (layer.name, *numbered) if name not in made)] = output
+            return output
+
+        with mock.patch.object(keras.Layer, "__call__", record):
+            outputs = keras.tree.flatten(self.model(images, training=False))
+        self.names = list(made)
+        return [*made.values(), *outputs]
+
+
+def write(model: keras.Model, shape: Sequence[int]) -> ModelProto:
+    """The model in ONNX, checked layer by layer.
+
+    It is traced with the tensors of all layers for outputs, which keeps them apart and tells whose they are, and cut to
+    its own outputs in the end. Keras' own export (model.export) fixes the batch or falls back to TorchScript, and knows
+    no layer's name.
+    """
+    size = sum(variable.value.nbytes for variable in model.variables)
+    if size > MAX_INLINE_BYTES:
+        raise ModelError(f"the weights take {size / 2**30:.2f} GiB; expected less than 2, all that an ONNX file holds.")
+    watched = Watched(model).eval()
+    images = example(model, shape)
+    try:
+        with torch.no_grad():
+            expected = [value.numpy() for value in watched(images)]
+            # an axis of one would be taken for a constant
+            program = torch.export.export(watched, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        exported = torch.onnx.export(program, input_names=["image"], dynamo=True, optimize=False, verbose=False)
+    except Exception as error:
+        raise ModelError(
+            f"{model.name} cannot be written in ONNX for images of {tuple(images.shape[1:])} ({reason(error)}); "
+            "expected layers that torch can trace for any number of images. Mend --shape, or replace that layer."
+        ) from error
+    optimizer.fold_constants(exported.model)
+    optimizer.remove_unused_nodes(exported.model)
+    exported.model.graph.metadata_props.clear()
+    rename(exported.model, watched.names)
+    check(exported.model_proto, expected, images)
+    del exported.model.graph.outputs[: len(watched.names)]
+    return exported.model_proto
+
+
+def example(model: keras.Model, shape: Sequence[int]) -> torch.Tensor:
+    """Three random images for the model, of `shape` in what it leaves open."""
+    inputs = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or [keras.Input(shape)]]
+    if len(inputs) != 1 or len(inputs[0]) != 1 + len(shape):
+        raise ModelError(f"{model.name} takes {inputs}; expected one tensor of images [N, H, W, C].")
+    sizes = [given if size is None else size for size, given in zip(inputs[0][1:], shape, strict=True)]
+    return torch.rand(3, *sizes, generator=torch.Generator().manual_seed(0))
+
+
+def rename(model: onnx_ir.Model, names: Sequence[str]) -> None:
+    """Give the first outputs their names; all on the way to one, its weights too, is called LAYER/NAME."""
+    layers = dict(zip((output.name for output in model.graph.outputs), names, strict=False))
+    layer = "outputs"
+    for node in reversed(model.graph):
+        layer = next((layers[value.name] for value in node.outputs if value.name in layers), layer)
+        weights = [value for value in node.inputs if value and value.is_initializer() and "/" not in value.name]
+        for value in (*node.outputs, *weights):
+            value.name = layers.get(value.name, f"{layer}/{value.name}")
+        node.name = node.outputs[0].name
+        node.metadata_props.clear()  # stack traces, which name the folders of this machine
+
+
+def check(proto: ModelProto, expected: Sequence[np.ndarray], images: torch.Tensor) -> None:
+    """Print how far onnxruntime is from Keras in any layer; VerificationError beyond TOLERANCE."""
+    names = [output.name for output in proto.graph.output]
+    found = open_session(proto, device="cpu").run({"image": images.numpy()}, names)
+    differences = {
+        name: np.nan_to_num(np.abs(found[name] - ours).max() / max(np.abs(ours).max(), 1e-30), nan=np.inf)
+        for name, ours in zip(names, expected, strict=True)
+    }
+    name, difference = max(differences.items(), key=lambda item: item[1])
+    told = f"largest difference from Keras: {difference:.2g} of the largest value, in {name!r}"
+    if difference > TOLERANCE:
+        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written.")
+    click.echo(f"{told} (tolerance {TOLERANCE:g}; {len(names)} compared)", err=True)
+
+
+def describe(preprocessing: str, labels: str | Path | None) -> dict[str, str]:
+    """The entries of the metadata in which zfviz finds the preprocessing and the class names."""
+    found = find_preprocessing(preprocessing, {}, None)
+    click.echo(f"preprocessing: {found.describe()} ({found.source})", err=True)
+    entries = {METADATA_KEY: json.dumps(found.to_json())}
+    if labels:
+        text = Path(labels).read_text("utf-8-sig", "replace")
+        lines = json.dumps([SYNSET.sub("", line) for line in text.split("\n")])
+        names = find_labels({"zfviz.labels": text}, None, None) or find_labels({"zfviz.labels": lines}, None, None)
+        if not names:
+            raise ModelError(f"{labels} holds no class names; expected one a line, or JSON.")
+        entries["zfviz.labels"] = json.dumps(names)
+    return entries
+
+
+def reason(error: BaseException) -> str:
+    """What is at the root of an error, in one line."""
+    while error.__cause__:
+        error = error.__cause__
+    told = str(error).rpartition("Exception encountered: ")[2]  # before it Keras prints whole configurations
+    return f"{type(error).__name__}: {' '.join(told.split())[:190]}".rstrip(".: ")
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
+@click.option("--weights", help="Of a named network: imagenet (the default), none, or a file.")
+@click.option("--arguments", type=json.loads, default="{}", metavar="JSON", help="What a named network is made with.")
+@click.option("--shape", callback=numbers, default="224,224,3", show_default=True, help="H,W,C, where left open.")
+@click.option("--preprocessing", help=f"{', '.join(PRESETS)}, or a JSON file. [default: the network's, or raw or unit]")
+@click.option("--labels", type=FILE, help="Class names, one a line or JSON.")
+def main(source: str, output: Path, **options: Any) -> None:
+    """Write a Keras model, a file or a name of keras.applications, as ONNX for zfviz, checked with onnxruntime."""
+    click.echo(write_atomically(output, convert(source, **options).SerializeToString()))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ZfvizError as error:
+        click.echo(f"from_keras: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,299 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["torch>=2.14", "onnxscript>=0.7", "safetensors>=0.4", "zfviz"]
+# ///
+"""A network of torch as ONNX whose tensors bear the names of its modules: `layer1.0.relu`.
+
+    python converters/from_torch.py torchvision.models:alexnet --weights alexnet.pth -o alexnet.onnx
+    python converters/from_torch.py mynets:make --arguments '{"num_classes": 10}' --shape 3,64,64 -o mine.onnx
+    python converters/from_torch.py exported.pt2 -o exported.onnx
+
+IN is module:function (a class, or whatever else makes an nn.Module when it is called) or a program that
+torch.export.save wrote. Both are programs: convert those that you trust. Weights are read as tensors and nothing else.
+"""
+
+import json
+import os
+import pkgutil
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import numpy as np
+import onnx_ir
+import safetensors.torch
+import torch
+from onnx import ModelProto, helper
+from onnxscript import optimizer
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+from torch.utils._pytree import tree_leaves
+
+from zfviz.cli.options import numbers
+from zfviz.errors import ModelError, VerificationError, ZfvizError, nearest
+from zfviz.graph.source import MAX_INLINE_BYTES
+from zfviz.images.labels import SYNSET, find_labels
+from zfviz.images.preprocessing import METADATA_KEY, PRESETS, find_preprocessing
+from zfviz.report.files import write_atomically
+from zfviz.runtime.session import open_session
+
+TOLERANCE = 1e-4  # of an output's largest value; the same sums in another order differ by 1e-6 to 1e-5 in deep networks
+NESTS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights in their checkpoints
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+PICKLES = re.compile(r"opaque_obj_|custom_obj_|/aotinductor/")  # what torch would unpickle, or run, in a .pt2
+
+
+def convert(
+    source: str,
+    weights: str | Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    shape: Sequence[int] = (3, 224, 224),
+    preprocessing: str = "imagenet",
+    labels: str | Path | None = None,
+) -> ModelProto:
+    """The ONNX model of `source`, "module:function" or a .pt2 file, for images float32 [N, *shape], N left open.
+
+    The function is called with `arguments`, and the file `weights` loaded into what it makes. `preprocessing` is a
+    preset or a JSON file, `labels` a file of class names; both go into the metadata. Raises ModelError for what cannot
+    be read, loaded, traced or written in ONNX, and VerificationError where onnxruntime computes something else.
+    """
+    metadata = describe(preprocessing, labels)
+    if source.endswith(".pt2"):
+        if weights or arguments:
+            raise ModelError(f"{source} has its weights; expected neither weights nor arguments. Leave them out.")
+        program = read_program(source)
+        run = program.module()
+    else:
+        run = make_module(source, arguments or {})
+        if weights:
+            load_weights(run, Path(weights))
+        program = trace(run.float().eval(), shape)
+    proto = write(program)
+    check(proto, run, example(program, shape))
+    helper.set_model_props(proto, metadata)
+    return proto
+
+
+def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """What `source`, "module:function", gives when it is called with the arguments."""
+    try:
+        found = pkgutil.resolve_name(source)
+        made = found if isinstance(found, nn.Module) else found(**arguments)
+    except Exception as error:  # it is somebody's program
+        raise ModelError(
+            f"{source!r} makes no module ({reason(error)}); expected module:function, such as mynets:make, or a .pt2 "
+            "file. Weights go to --weights, what the function takes to --arguments."
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"{source!r} makes a {type(made).__name__}; expected an nn.Module. Choose another function.")
+    return made
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Put a state_dict from a file into the module; ModelError names what is missing, too much, or of another shape."""
+    state, own = read_weights(path), module.state_dict()
+    for prefix in WRAPPERS:
+        if not any(name.startswith(prefix) for name in own):
+            consume_prefix_in_state_dict_if_present(state, prefix)
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+        problems = [f"it lacks {name!r} ({nearest(name, state)})" for name in missing]
+        problems += [f"it has {name!r}, which the module lacks ({nearest(name, own)})" for name in unexpected]
+    except RuntimeError as error:
+        problems = [reason(error)]
+    if problems:
+        raise ModelError(
+            f"{path.name} does not fit {type(module).__name__} in {len(problems)} of {len(own)} tensors: "
+            f"{'; '.join(problems[:4])}. Expected the weights of this very network: mend the function or --arguments."
+        )
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state_dict in a file of torch.save or safetensors, also where it is nested in a checkpoint."""
+    remedy = "expected a state_dict of torch.save or safetensors. Save model.state_dict() where the file comes from."
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # not torch's own words, which tell how to run the pickle all the same
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        found = f"asks for {asked[1]}: a pickle can run any program, so it was not read" if asked else "cannot be read"
+        raise ModelError(f"{path} {found}; {remedy}") from None
+    for key in NESTS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise ModelError(f"{path} holds {found[:200]}; {remedy}")
+    return state
+
+
+def read_program(path: str) -> ExportedProgram:
+    """The program in a file of torch.export.save, without running any pickle that is in it."""
+    remedy = "expected tensors and a program, as torch.export.save writes them. Export it again."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            objects = [name for name in archive.namelist() if PICKLES.search(name)]
+        # torch.export.load falls back to unrestricted pickles, unless it is told not to
+        with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"):
+            program = None if objects else torch.export.load(path)
+    except Exception as error:
+        raise ModelError(f"{path} cannot be read by torch {torch.__version__} ({reason(error)}); {remedy}") from error
+    if program is None:
+        raise ModelError(f"{path} holds an object that can run any program, {objects[0]}: it was not read; {remedy}")
+    return program
+
+
+def trace(module: nn.Module, shape: Sequence[int]) -> ExportedProgram:
+    """The module as a program that takes any number of images."""
+    try:
+        images = torch.rand(2, *shape)  # an axis of one would be taken for a constant
+        with torch.no_grad():
+            return torch.export.export(module, (images,), dynamic_shapes=({0: Dim("batch")},))
+    except Exception as error:
+        raise ModelError(
+            f"torch.export cannot trace the module on images of {tuple(shape)} ({reason(error)}); expected no branch "
+            "on values and no fixed batch. Mend --shape or forward, or torch.export it for one batch yourself."
+        ) from error
+
+
+def write(program: ExportedProgram) -> ModelProto:
+    """The program in ONNX, as torch.export has it: no norm is folded into a convolution, and each tensor is named."""
+    size = sum(value.nbytes for value in (*program.state_dict.values(), *program.constants.values()))
+    if size > MAX_INLINE_BYTES:
+        raise ModelError(
+            f"the weights take {size / 2**30:.2f} GiB; expected less than 2, all that one ONNX file holds. Use "
+            "torch.onnx.export(external_data=True), which puts them beside the model: zfviz reads that too."
+        )
+    # The exporter by torch.export (dynamo=True) takes .pt2 too and calls tensors as the program does, which knows their
+    # modules. TorchScript's (False) is deprecated, takes no .pt2, and writes /layer1/layer1.0/relu_1/Relu_output_0.
+    # The optimiser folds norms into convolutions: of it, only the folding of constants is called.
+    try:
+        exported = torch.onnx.export(program, input_names=["image"], dynamo=True, optimize=False, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(f"torch cannot write this in ONNX: {reason(error)}. Rewrite it with other ops.") from error
+    optimizer.fold_constants(exported.model)
+    optimizer.remove_unused_nodes(exported.model)
+    exported.model.graph.metadata_props.clear()
+    rename(exported.model, tensor_names(exported.exported_program))
+    return exported.model_proto
+
+
+def tensor_names(program: ExportedProgram) -> dict[str, str]:
+    """What each tensor is to be called, by its name in the program; modules come first, and names may repeat.
+
+    What an innermost module gives bears its name, `layer1.0.relu`; all else its function's after the name of the
+    module where it is called, `layer1.0.add`. So does torchvision.models.feature_extraction.
+    """
+    stacks = {
+        node.name: [(call, path) for call, (path, _) in node.meta["nn_module_stack"].items()]
+        for node in program.graph.nodes
+        if isinstance(node.meta.get("val"), torch.Tensor) and node.meta.get("nn_module_stack")
+    }
+    outer = {path for stack in stacks.values() for _, path in stack[:-1]} | {""}
+    last = {stack[-1]: name for name, stack in stacks.items() if stack[-1][1] not in outer}
+    # a later call of a module is marked by @, and must not take the name of another module
+    modules = {last[call]: call[1] for call in sorted(last, key=lambda call: "@" in call[0])}
+    functions = {name: f"{stack[-1][1]}.{re.sub('_[0-9]+$', '', name)}".lstrip(".") for name, stack in stacks.items()}
+    return modules | {name: function for name, function in functions.items() if name not in modules}
+
+
+def rename(model: onnx_ir.Model, names: Mapping[str, str]) -> None:
+    """Give tensors, and the nodes that make them, their new names, with _1, _2 ... where a name comes again."""
+    made = {output.name for node in model.graph for output in node.outputs}
+    taken = {value.name for value in model.graph.inputs} | model.graph.initializers.keys() | (made - names.keys())
+    unique: dict[str, str] = {}
+    for old in (name for name in names if name in made):
+        new = names[old]
+        unique[old] = next(n for n in (new, *(f"{new}_{i}" for i in range(1, len(names) + 1))) if n not in taken)
+        taken.add(unique[old])
+    for node in model.graph:
+        node.metadata_props.clear()  # stack traces, which name the folders of this machine
+        for output in node.outputs:
+            if output.name in unique:
+                node.name = output.name = unique[output.name]
+
+
+def example(program: ExportedProgram, shape: Sequence[int]) -> torch.Tensor:
+    """Random images for the program: three where their number is open, of `shape` in what else is open."""
+    wanted = program.graph_signature.user_inputs
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
+    found = [tuple(value.shape) for value in values]
+    if len(found) != 1 or len(found[0]) != 1 + len(shape):
+        raise ModelError(f"the program takes {found or 'nothing'}; expected one tensor of images [N, C, H, W].")
+    sizes = [given if isinstance(size, torch.SymInt) else size for size, given in zip(*found, (3, *shape), strict=True)]
+    if isinstance(found[0][0], int):
+        click.echo(f"batch: always {sizes[0]}, since the program was exported so", err=True)
+    return torch.rand(sizes, generator=torch.Generator().manual_seed(0)).to(values[0].dtype)
+
+
+def check(proto: ModelProto, run: Callable[[torch.Tensor], Any], images: torch.Tensor) -> None:
+    """Print how far onnxruntime is from torch on these images; VerificationError beyond TOLERANCE."""
+    with torch.no_grad():
+        expected = [value.double().numpy() for value in tree_leaves(run(images)) if isinstance(value, torch.Tensor)]
+    names = [output.name for output in proto.graph.output]
+    found = open_session(proto, device="cpu").run({"image": images.numpy()}, names)
+    differences = {
+        name: np.nan_to_num(np.abs(found[name] - ours).max() / max(np.abs(ours).max(), 1e-30), nan=np.inf)
+        for name, ours in zip(names, expected, strict=True)
+    }
+    name, difference = max(differences.items(), key=lambda item: item[1])
+    told = f"largest difference from torch: {difference:.2g} of the largest value, in {name!r}"
+    if difference > TOLERANCE:
+        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written.")
+    click.echo(f"{told} (tolerance {TOLERANCE:g}; {len(names)} compared)", err=True)
+
+
+def describe(preprocessing: str, labels: str | Path | None) -> dict[str, str]:
+    """The entries of the metadata in which zfviz finds the preprocessing and the class names."""
+    found = find_preprocessing(preprocessing, {}, None)
+    click.echo(f"preprocessing: {found.describe()} ({found.source})", err=True)
+    entries = {METADATA_KEY: json.dumps(found.to_json())}
+    if labels:
+        text = Path(labels).read_text("utf-8-sig", "replace")
+        lines = json.dumps([SYNSET.sub("", line) for line in text.split("\n")])
+        names = find_labels({"zfviz.labels": text}, None, None) or find_labels({"zfviz.labels": lines}, None, None)
+        if not names:
+            raise ModelError(f"{labels} holds no class names; expected one a line, or JSON.")
+        entries["zfviz.labels"] = json.dumps(names)
+    return entries
+
+
+def reason(error: BaseException) -> str:
+    """What is at the root of an error, in one line."""
+    while error.__cause__:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(".: ")
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
+@click.option("--weights", type=FILE, help="A state_dict: of torch.save, or .safetensors.")
+@click.option("--arguments", type=json.loads, default="{}", metavar="JSON", help="Keyword arguments of the function.")
+@click.option("--shape", callback=numbers, default="3,224,224", show_default=True, help="One image: C,H,W.")
+@click.option("--preprocessing", default="imagenet", show_default=True, help=f"{', '.join(PRESETS)}, or a JSON file.")
+@click.option("--labels", type=FILE, help="Class names, one a line or JSON.")
+def main(source: str, output: Path, **options: Any) -> None:
+    """Write a network of torch, module:function or a .pt2 file, as ONNX for zfviz, checked with onnxruntime."""
+    sys.path.insert(0, "")  # packages of the folder that one is in, as `python -m` finds them
+    click.echo(write_atomically(output, convert(source, **options).SerializeToString()))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ZfvizError as error:
+        click.echo(f"from_torch: {error}", err=True)
+        sys.exit(error.exit_code)
