@@ -77,8 +77,6 @@ def convert(
     """
     if keras.backend.backend() != "torch":
         raise ModelError(f"Keras runs on {keras.backend.backend()}; expected torch. Import this before keras.")
-    if not preprocessing and not (arguments or {}).get("include_preprocessing", True):
-        raise ModelError("without include_preprocessing the network takes prepared pixels; say how by --preprocessing.")
     with keras.device("cpu"):
         if Path(source).suffix in (".keras", ".h5", ".hdf5"):
             if weights or arguments:
@@ -86,6 +84,8 @@ def convert(
             model, preset = read_model(source)
         else:
             model, preset = make_application(source, weights, arguments or {})
+        if not (preprocessing or preset):
+            raise ModelError(f"{source} without its preprocessing takes prepared pixels; say how by --preprocessing.")
         metadata = describe(preprocessing or preset, labels)
         proto = write(model, shape)
     helper.set_model_props(proto, metadata)
@@ -106,7 +106,7 @@ def read_model(path: str) -> tuple[keras.Model, str]:
 
 
 def make_application(name: str, weights: str | None, arguments: Mapping[str, Any]) -> tuple[keras.Model, str]:
-    """A network of keras.applications, and its preprocessing."""
+    """A network of keras.applications, and its preprocessing: "" where that was left out of the network."""
     known = {key: value for key, value in vars(keras.applications).items() if callable(value)}
     if name not in known:
         raise ModelError(f"{name!r} is no .keras or .h5 file, and no network; {nearest(name, known)}.")
@@ -117,7 +117,8 @@ def make_application(name: str, weights: str | None, arguments: Mapping[str, Any
             f"{name} cannot be made ({reason(error)}); mend --arguments, or --weights: imagenet, which is downloaded, "
             "none, or a file."
         ) from error
-    return model, FAMILIES[known[name].__module__.rpartition(".")[2]]
+    left_out = not arguments.get("include_preprocessing", True)
+    return model, "" if left_out else FAMILIES[known[name].__module__.rpartition(".")[2]]
 
 
 class Watched(nn.Module):

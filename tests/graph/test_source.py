@@ -181,6 +181,29 @@ def test_a_bound_beside_the_model_is_never_taken_for_another(tmp_path: Path) -> 
     assert build_companion(load(path).canonical, "y", "gradient").values == ("c",)
 
 
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("a.pt", "torch"),
+        ("a.safetensors", "torch"),
+        ("a.keras", "keras"),
+        ("a.caffemodel", "caffe"),
+        ("a.PB", "tensorflow"),
+    ],
+)
+def test_a_file_of_another_framework_is_told_its_converter(tmp_path: Path, name: str, script: str) -> None:
+    (tmp_path / name).write_bytes(small().SerializeToString())
+    with pytest.raises(ModelError, match=rf"converters/from_{script}\.py"):
+        load(tmp_path / name)
+    assert (Path(__file__).parents[2] / "converters" / f"from_{script}.py").exists()
+
+
+def test_a_saved_model_is_told_its_converter(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(ModelError, match=r"converters/from_tensorflow\.py"):
+        load(tmp_path)
+
+
 # models that take no picture
 
 

@@ -89,6 +89,11 @@ def _fits(proto: ModelProto) -> bool:
 
 
 def _read_file(path: Path) -> bytes:
+    if (path / "saved_model.pb").exists():
+        raise ModelError(
+            f"{path} is a SavedModel of TensorFlow; expected an .onnx file. Make one of it with "
+            "converters/from_tensorflow.py."
+        )
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -97,8 +102,19 @@ def _read_file(path: Path) -> bytes:
         raise ModelError(f"{path} cannot be read ({error.strerror}); expected an .onnx file.") from None
 
 
+CONVERTERS = {
+    **dict.fromkeys([".pt", ".pth", ".pt2", ".safetensors", ".ckpt"], "from_torch.py"),
+    **dict.fromkeys([".keras", ".h5", ".hdf5"], "from_keras.py"),
+    **dict.fromkeys([".caffemodel", ".prototxt"], "from_caffe.py"),
+    ".pb": "from_tensorflow.py",
+}
+"""By the suffix of a file: the script in `converters` that makes ONNX of it."""
+
+
 def _parse(data: bytes, name: str) -> ModelProto:
     proto = ModelProto()
+    if script := CONVERTERS.get(Path(name).suffix.lower()):
+        raise ModelError(f"{name} is no ONNX file; expected an .onnx file. Make one of it with converters/{script}.")
     try:
         proto.ParseFromString(data)
     except DecodeError:

@@ -1,0 +1,210 @@
+"""Pulling: from a real HTTP server on this machine, whole, cut off, wrong, missing, and onto a full disk."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import onnx
+import pytest
+from conftest import tiny_network
+
+import zfviz
+from zfviz.cli.main import main
+from zfviz.errors import DownloadError, ModelError, OutputError
+from zfviz.images.preprocessing import PRESETS
+from zfviz.models import zoo
+from zfviz.models.bundled import NETWORKS
+from zfviz.models.names import find_model
+
+NAME = "zfnet512"
+DATA = tiny_network().SerializeToString()
+
+
+@dataclass
+class Shop:
+    """What the server has, and how it behaves; `asked` are the Range headers that came."""
+
+    address: str
+    data: bytes = DATA
+    status: int = 200
+    cut_after: int | None = None  # bytes of each answer
+    ranges: bool = True
+    asked: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shop]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers["Range"]
+            shop.asked.append(asked)
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and shop.ranges else 0
+            if shop.status != 200 or self.path != f"/{zoo.MODELS[NAME].file}":
+                self.send_error(404 if shop.status == 200 else shop.status)
+                return
+            if start >= len(shop.data):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(shop.data) - start))
+            self.end_headers()
+            body = shop.data[start:]
+            self.wfile.write(body if shop.cut_after is None else body[: shop.cut_after])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    shop = Shop(f"http://127.0.0.1:{server.server_port}")
+    known = replace(zoo.MODELS[NAME], size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
+    monkeypatch.setattr(zoo, "MODELS", {**zoo.MODELS, NAME: known})
+    monkeypatch.setattr(zoo, "user_cache_path", lambda _: tmp_path / "cache")
+    yield shop
+    server.shutdown()
+    server.server_close()
+
+
+def part() -> Path:
+    return zoo.cache_path(NAME).with_name(f"{zoo.MODELS[NAME].file}.part")
+
+
+def test_a_pulled_model_is_the_published_one_with_its_preprocessing(shop: Shop) -> None:
+    received: list[int] = []
+    path = zoo.pull(NAME, shop.address, received.append)
+    assert received[-1] == len(DATA)
+    assert not part().exists()
+    proto = onnx.load(path)
+    published = onnx.load_from_string(DATA)
+    assert proto.graph == published.graph
+    found = zfviz.load(find_model(NAME)).preprocessing
+    assert found.to_json() == PRESETS["caffe"].to_json()
+    assert found.source == "metadata zfviz.preprocessing"
+
+
+def test_what_is_here_is_not_fetched_again(shop: Shop) -> None:
+    assert zoo.pull(NAME, shop.address) == zoo.pull(NAME, shop.address)
+    assert len(shop.asked) == 1
+
+
+def test_a_connection_that_is_cut_goes_on_where_it_stopped(shop: Shop) -> None:
+    shop.cut_after = len(DATA) // 3
+    path = zoo.pull(NAME, shop.address)
+    assert shop.asked == ["bytes=0-", *(f"bytes={n * (len(DATA) // 3)}-" for n in (1, 2, 3)[: len(shop.asked) - 1])]
+    assert path.read_bytes().startswith(DATA)
+
+
+def test_an_interrupted_download_goes_on_in_the_next_call(shop: Shop) -> None:
+    def stop(received: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        zoo.pull(NAME, shop.address, stop)
+    held = part().stat().st_size
+    assert held > 0
+    assert not zoo.cache_path(NAME).exists()
+    part().write_bytes(DATA[:1000])
+    zoo.pull(NAME, shop.address)
+    assert shop.asked[-1] == "bytes=1000-"
+
+
+def test_a_server_that_cannot_go_on_starts_anew(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(b"something else")
+    shop.ranges = False
+    assert zoo.pull(NAME, shop.address).read_bytes().startswith(DATA)
+
+
+def test_a_server_that_sends_no_more_is_not_asked_for_ever(shop: Shop) -> None:
+    shop.cut_after = 0
+    with pytest.raises(DownloadError, match=rf"sent nothing after 0 of {len(DATA):,} bytes"):
+        zoo.pull(NAME, shop.address)
+    assert len(shop.asked) == 1
+
+
+@pytest.mark.parametrize("data", [bytes(len(DATA)), DATA[:-1] + b"!"])
+def test_another_file_is_refused_and_deleted(shop: Shop, data: bytes) -> None:
+    shop.data = data
+    with pytest.raises(DownloadError, match=f"found SHA-256 [0-9a-f]{{64}}, expected {zoo.MODELS[NAME].sha256}"):
+        zoo.pull(NAME, shop.address)
+    assert not list(part().parent.iterdir())
+
+
+def test_no_more_is_read_than_the_file_should_have(shop: Shop) -> None:
+    shop.data = DATA + bytes(10**7)
+    assert zoo.pull(NAME, shop.address).stat().st_size < len(DATA) + 1000
+
+
+def test_a_file_that_ends_early_is_not_tried_for_ever(shop: Shop) -> None:
+    shop.data = DATA[:-10]
+    with pytest.raises(DownloadError, match="answered 416"):
+        zoo.pull(NAME, shop.address)
+    assert not part().exists()
+
+
+@pytest.mark.parametrize("status", [404, 403, 500])
+def test_a_refusal_is_told(shop: Shop, status: int) -> None:
+    shop.status = status
+    with pytest.raises(DownloadError, match=rf"answered {status} .*--mirror"):
+        zoo.pull(NAME, shop.address)
+    assert not list(part().parent.iterdir())
+
+
+def test_a_server_that_is_not_there_is_told(shop: Shop) -> None:
+    with pytest.raises(DownloadError, match="cannot reach"):
+        zoo.pull(NAME, "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("mirror", ["file:///etc", "ftp://example.org", "/tmp"])
+def test_only_http_is_spoken(mirror: str) -> None:
+    with pytest.raises(DownloadError, match="expected an address that begins with https://"):
+        zoo.pull(NAME, mirror)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")  # noqa: PTH110
+def test_a_full_disk_is_told_and_leaves_no_model(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="the disk is full"):
+        zoo.pull(NAME, shop.address)
+    assert not zoo.cache_path(NAME).exists()
+
+
+def test_an_unknown_name_says_which_are_known() -> None:
+    with pytest.raises(DownloadError, match="nearest: zfnet512"):
+        zoo.pull("zfnet51")
+
+
+def test_the_command_pulls_lists_and_exports(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy.onnx"
+    for arguments in (["pull", NAME, "--mirror", shop.address], [], ["export", NAME, "-o", str(copy)]):
+        with pytest.raises(SystemExit) as stop:
+            main(["models", *arguments])
+        assert stop.value.code == 0
+    pulled, *listed, exported = capsys.readouterr().out.splitlines()
+    assert pulled == str(zoo.cache_path(NAME))
+    assert [line.split()[0] for line in listed] == [*NETWORKS, *zoo.MODELS]
+    assert pulled in listed[-1]
+    assert exported == str(copy)
+    assert onnx.load(copy) == onnx.load(pulled)
+
+
+def test_a_name_that_was_not_pulled_says_how(shop: Shop) -> None:
+    with pytest.raises(ModelError, match=f"zfviz models pull {NAME}"):
+        zfviz.load(NAME)
+
+
+def test_a_file_of_that_name_is_meant_where_there_is_one(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(NAME).write_bytes(DATA)
+    assert zfviz.load(NAME).source.folder == tmp_path
+
+
+def test_the_published_files_are_those_of_the_manifest() -> None:
+    for model in zoo.MODELS.values():
+        assert len(model.sha256) == 64
+        assert model.size > 2e8
