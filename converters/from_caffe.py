@@ -10,15 +10,13 @@ Nodes and their outputs bear the names of the Caffe layers; the batch is left op
 the classes are called is written into the metadata, where zfviz looks for it. Before the file is written, OpenCV runs
 the network too (up to version 4 it reads Caffe, with no code in common with this), and all layers are compared.
 
-caffe_files.py beside this reads the files, caffe_layers.py has a function for each kind of layer.
+Beside this must lie converting.py, caffe_files.py, which reads the files, and caffe_layers.py, which has a function for
+each kind of layer.
 """
 
 import inspect
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,21 @@ import click
 import numpy as np
 import onnx
 from caffe_files import (
-    MAX_TEXT_BYTES,
     Message,
     deployed_layers,
     input_shapes,
     new,
-    read,
     read_mean,
     read_prototxt,
     read_weights,
 )
 from caffe_layers import LAYERS, OPSET, Network, kind, unsupported, wrong
+from converting import FILE, PREPROCESSING, compare, describe, labels_option, output_option, read_labels, run_script
 from onnx import ModelProto, helper
 
-from zfviz.errors import ModelError, VerificationError, ZfvizError, nearest
-from zfviz.images.labels import SYNSET
-from zfviz.images.preprocessing import METADATA_KEY, PRESETS, Preprocessing
+from zfviz.errors import ModelError, nearest
+from zfviz.images.preprocessing import PRESETS, Preprocessing
 from zfviz.report.files import write_atomically
-from zfviz.runtime.session import open_session
 
 TOLERANCE = 1e-3  # of a layer's largest value
 
@@ -53,14 +48,18 @@ def convert(
     caffemodel: Path | str,
     *,
     mean: Path | str | Sequence[float] | None = None,
+    preprocessing: str | Preprocessing | None = None,
     labels: Path | str | None = None,
 ) -> ModelProto:
     """The network as ONNX, opset 13, with its preprocessing and class names in the metadata.
 
     `mean` is what is subtracted from a pixel of 0 to 255: numbers in the order of the channels, which is BGR, or a
-    binaryproto, which is averaged. `labels` has a class a line. Raises ModelError and other ZfvizErrors for files that
-    are damaged or do not belong together, UnsupportedError for a layer that cannot be converted.
+    binaryproto, which is averaged. `preprocessing`, a preset or a JSON file, takes the place of this and of what the
+    prototxt states; `labels` is a file of class names. Raises ModelError and other ZfvizErrors for files that are
+    damaged or do not belong together, UnsupportedError for a layer that cannot be converted.
     """
+    if preprocessing is not None and mean is not None:
+        raise ModelError("both a preprocessing and a mean are stated; expected one of them. Leave the other out.")
     described = read_prototxt(Path(prototxt))
     net = Network(read_weights(Path(caffemodel)))
     layers = deployed_layers(described)
@@ -84,12 +83,12 @@ def convert(
     made = helper.make_graph(net.nodes, described.name or "caffe", net.inputs, outputs, [*net.constants.values()])
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="Caffe")
     image = next((shape for shape in inputs.values() if len(shape) == 4 and shape[1] in (1, 3)), None)
-    metadata = {}
-    if image:
-        metadata[METADATA_KEY] = dumps(preprocessing(image, layers, mean).to_json())
-    if labels is not None:
-        metadata["names"] = str(read_labels(Path(labels), [net.shape(name) for name in names]))
-    helper.set_model_props(model, metadata)
+    if image and preprocessing is None:
+        preprocessing = stated_preprocessing(image, layers, mean)
+    classes, shapes = read_labels(labels), [net.shape(name) for name in names]
+    if classes and not any(shape[1:2] == [max(classes) + 1] for shape in shapes):
+        raise ModelError(f"{labels} names {max(classes) + 1} classes; expected as many as an output has: {shapes}")
+    helper.set_model_props(model, describe(preprocessing, classes))
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -117,7 +116,7 @@ def append(net: Network, layer: Message) -> None:
     net.tensors.update(zip(layer.top, outputs, strict=True))
 
 
-def preprocessing(
+def stated_preprocessing(
     image: Sequence[int], layers: Sequence[Message], mean: Path | str | Sequence[float] | None
 ) -> Preprocessing:
     """How an image of N, C, H, W is prepared: by Caffe as (pixel - mean) * scale, by zfviz as pixel * scale - mean."""
@@ -132,18 +131,8 @@ def preprocessing(
         raise ModelError(f"the mean has {len(numbers)} numbers; expected one, or one for each of {image[1]} channels")
     scaled = tuple(float(number) * transform.scale for number in numbers)
     found = replace(PRESETS["caffe"], scale=transform.scale, mean=scaled, size=(image[2], image[3]))
-    click.echo(f"preprocessing: {found.describe()} ({source})", err=True)
-    return Preprocessing.from_json(found.to_json(), "transform_param or mean")  # which checks it
-
-
-def read_labels(path: Path, outputs: Sequence[Sequence[int]]) -> dict[int, str]:
-    """The names of classes, one a line, by index. Raises ModelError where no output has as many channels."""
-    text = read(path, MAX_TEXT_BYTES, "the names of classes, one a line").decode("utf-8-sig", "replace")
-    lines = text.rstrip().split("\n")
-    names = {index: SYNSET.sub("", line).strip() for index, line in enumerate(lines)}
-    if not any(shape[1:2] == [len(names)] for shape in outputs):
-        raise ModelError(f"{path} names {len(names)} classes; expected as many as an output has: {outputs}")
-    return names
+    checked = Preprocessing.from_json(found.to_json(), "transform_param or mean")
+    return replace(checked, source=source)
 
 
 def check(model: ModelProto, prototxt: Path, caffemodel: Path) -> None:
@@ -164,13 +153,8 @@ def check(model: ModelProto, prototxt: Path, caffemodel: Path) -> None:
     for attribute in (attribute for node in probe.graph.node if node.op_type == "LRN" for attribute in node.attribute):
         if attribute.name == "bias":
             attribute.f = 1  # OpenCV passes over the k of a prototxt
-    found = open_session(probe, device="cpu").run(feeds, [*expected])
-    far = {name: distance(found[name], value) for name, value in expected.items()}
-    worst = max(far, key=lambda name: far[name])
-    told = f"{len(far)} layers, largest difference from OpenCV {far[worst]:.2g} of the largest value, in {worst!r}"
-    if far[worst] > TOLERANCE:
-        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written; --no-check writes it.")
-    click.echo(f"{told} (tolerance {TOLERANCE:g})")
+    remedy = "Nothing is written; --no-check writes it."
+    compare(probe, feeds, [*expected.values()], "OpenCV", TOLERANCE, remedy)
 
 
 def run_opencv(
@@ -194,15 +178,6 @@ def run_opencv(
         raise ValueError(f"it cannot read this network ({error.err})") from None
 
 
-def distance(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference as a share of the largest value; infinite where shapes differ, or what is NaN."""
-    finite = np.isfinite(found)
-    if not np.array_equal(finite, np.isfinite(expected)):
-        return math.inf
-    largest = float(np.abs(expected[finite]).max(initial=1e-30))
-    return float(np.abs(found[finite] - expected[finite]).max(initial=0)) / largest
-
-
 def parse_mean(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | list[float] | None:
     """Numbers with commas between, or a file."""
     try:
@@ -211,17 +186,15 @@ def parse_mean(_context: click.Context, _parameter: click.Parameter, text: str |
         return text
 
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-
-
 @click.command()
 @click.argument("prototxt", type=FILE)
 @click.argument("caffemodel", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="The ONNX file.")
+@output_option
 @click.option(
     "--mean", callback=parse_mean, metavar="B,G,R|FILE", help="What to subtract from pixels, or a binaryproto."
 )
-@click.option("--labels", type=FILE, help="Class names, one a line.")
+@click.option("--preprocessing", help=f"{PREPROCESSING} [default: the prototxt's, with --mean]")
+@labels_option
 @click.option("--no-check", is_flag=True, help="Do not compare with OpenCV.")
 def main(prototxt: Path, caffemodel: Path, output: Path, no_check: bool, **options: Any) -> None:
     """Write a network of Caffe as ONNX for zfviz, checked with OpenCV."""
@@ -232,8 +205,4 @@ def main(prototxt: Path, caffemodel: Path, output: Path, no_check: bool, **optio
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ZfvizError as error:
-        click.echo(f"from_caffe: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -9,37 +9,33 @@
     python converters/from_keras.py mine.keras --preprocessing unit -o mine.onnx
 
 IN is a file that model.save wrote (.keras or .h5), or a name of keras.applications. Keras runs on torch, in safe mode:
-a Lambda layer is a program, and is refused.
+a Lambda layer is a program, and is refused. converting.py must lie beside this.
 """
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import click
-import numpy as np
+import converting
 import onnx_ir
 import torch
+from converting import PREPROCESSING, compare, describe, labels_option, output_option, read_labels, run_script
 from onnx import ModelProto, helper
 from onnxscript import optimizer
 from torch import nn
 
 from zfviz.cli.options import numbers
-from zfviz.errors import ModelError, VerificationError, ZfvizError, nearest
+from zfviz.errors import ModelError, nearest
 from zfviz.graph.source import MAX_INLINE_BYTES
-from zfviz.images.labels import SYNSET, find_labels
-from zfviz.images.preprocessing import METADATA_KEY, PRESETS, find_preprocessing
 from zfviz.report.files import write_atomically
-from zfviz.runtime.session import open_session
 
 os.environ["KERAS_BACKEND"] = "torch"  # read when keras is imported
 import keras
 
-TOLERANCE = 1e-4  # of a layer's largest value; the same sums in another order differ by 1e-6 to 1e-5 in deep networks
 FAMILIES = {
     "convnext": "raw",
     "densenet": "imagenet",
@@ -86,7 +82,7 @@ def convert(
             model, preset = make_application(source, weights, arguments or {})
         if not (preprocessing or preset):
             raise ModelError(f"{source} without its preprocessing takes prepared pixels; say how by --preprocessing.")
-        metadata = describe(preprocessing or preset, labels)
+        metadata = describe(preprocessing or preset, read_labels(labels))
         proto = write(model, shape)
     helper.set_model_props(proto, metadata)
     return proto
@@ -175,7 +171,7 @@ def write(model: keras.Model, shape: Sequence[int]) -> ModelProto:
     optimizer.remove_unused_nodes(exported.model)
     exported.model.graph.metadata_props.clear()
     rename(exported.model, watched.names)
-    check(exported.model_proto, expected, images)
+    compare(exported.model_proto, {"image": images.numpy()}, expected, "Keras")
     del exported.model.graph.outputs[: len(watched.names)]
     return exported.model_proto
 
@@ -202,63 +198,23 @@ def rename(model: onnx_ir.Model, names: Sequence[str]) -> None:
         node.metadata_props.clear()  # stack traces, which name the folders of this machine
 
 
-def check(proto: ModelProto, expected: Sequence[np.ndarray], images: torch.Tensor) -> None:
-    """Print how far onnxruntime is from Keras in any layer; VerificationError beyond TOLERANCE."""
-    names = [output.name for output in proto.graph.output]
-    found = open_session(proto, device="cpu").run({"image": images.numpy()}, names)
-    differences = {
-        name: np.nan_to_num(np.abs(found[name] - ours).max() / max(np.abs(ours).max(), 1e-30), nan=np.inf)
-        for name, ours in zip(names, expected, strict=True)
-    }
-    name, difference = max(differences.items(), key=lambda item: item[1])
-    told = f"largest difference from Keras: {difference:.2g} of the largest value, in {name!r}"
-    if difference > TOLERANCE:
-        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written.")
-    click.echo(f"{told} (tolerance {TOLERANCE:g}; {len(names)} compared)", err=True)
-
-
-def describe(preprocessing: str, labels: str | Path | None) -> dict[str, str]:
-    """The entries of the metadata in which zfviz finds the preprocessing and the class names."""
-    found = find_preprocessing(preprocessing, {}, None)
-    click.echo(f"preprocessing: {found.describe()} ({found.source})", err=True)
-    entries = {METADATA_KEY: json.dumps(found.to_json())}
-    if labels:
-        text = Path(labels).read_text("utf-8-sig", "replace")
-        lines = json.dumps([SYNSET.sub("", line) for line in text.split("\n")])
-        names = find_labels({"zfviz.labels": text}, None, None) or find_labels({"zfviz.labels": lines}, None, None)
-        if not names:
-            raise ModelError(f"{labels} holds no class names; expected one a line, or JSON.")
-        entries["zfviz.labels"] = json.dumps(names)
-    return entries
-
-
 def reason(error: BaseException) -> str:
-    """What is at the root of an error, in one line."""
-    while error.__cause__:
-        error = error.__cause__
-    told = str(error).rpartition("Exception encountered: ")[2]  # before it Keras prints whole configurations
-    return f"{type(error).__name__}: {' '.join(told.split())[:190]}".rstrip(".: ")
-
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+    """What is at the root of an error, without the configurations that Keras prints before, and its advice after."""
+    return converting.reason(error, after="Exception encountered: ", longest=190)
 
 
 @click.command()
 @click.argument("source", metavar="IN")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
+@output_option
 @click.option("--weights", help="Of a named network: imagenet (the default), none, or a file.")
 @click.option("--arguments", type=json.loads, default="{}", metavar="JSON", help="What a named network is made with.")
 @click.option("--shape", callback=numbers, default="224,224,3", show_default=True, help="H,W,C, where left open.")
-@click.option("--preprocessing", help=f"{', '.join(PRESETS)}, or a JSON file. [default: the network's, or raw or unit]")
-@click.option("--labels", type=FILE, help="Class names, one a line or JSON.")
+@click.option("--preprocessing", help=f"{PREPROCESSING} [default: the network's, or raw or unit]")
+@labels_option
 def main(source: str, output: Path, **options: Any) -> None:
     """Write a Keras model, a file or a name of keras.applications, as ONNX for zfviz, checked with onnxruntime."""
     click.echo(write_atomically(output, convert(source, **options).SerializeToString()))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ZfvizError as error:
-        click.echo(f"from_keras: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_script(main)

@@ -8,12 +8,11 @@
     python converters/from_tensorflow.py frozen.pb --image input --result softmax --preprocessing inception -o old.onnx
 
 Both are programs, which can read and write files: convert those that you trust. For .keras and .h5 take from_keras.py.
+converting.py must lie beside this.
 """
 
-import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +21,19 @@ from typing import Any
 import click
 import numpy as np
 import onnx
+from converting import PREPROCESSING, compare, describe, labels_option, output_option, read_labels, reason, run_script
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, helper
 
 from zfviz.cli.options import numbers
-from zfviz.errors import ModelError, UnsupportedError, VerificationError, ZfvizError, nearest
+from zfviz.errors import ModelError, UnsupportedError, nearest
 from zfviz.graph.source import MAX_INLINE_BYTES
-from zfviz.images.labels import SYNSET, find_labels
-from zfviz.images.preprocessing import METADATA_KEY, PRESETS, find_preprocessing
 from zfviz.report.files import write_atomically
-from zfviz.runtime.session import open_session
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when tensorflow is imported
 import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-TOLERANCE = 1e-4  # of an output's largest value; the same sums in another order differ by 1e-6 to 1e-5 in deep networks
 
 
 def convert(
@@ -57,7 +52,7 @@ def convert(
     the metadata. Raises ModelError for what cannot be read, UnsupportedError for ops that ONNX has not, and
     VerificationError where onnxruntime computes something else.
     """
-    metadata = describe(preprocessing, labels)
+    metadata = describe(preprocessing, read_labels(labels))
     path = Path(source)
     path = path.parent if path.name == "saved_model.pb" else path
     with tf.device("/cpu:0"):
@@ -137,68 +132,29 @@ def write(function: Any) -> ModelProto:
 
 
 def check(proto: ModelProto, function: Any, shape: Sequence[int]) -> None:
-    """Print how far onnxruntime is from TensorFlow on random images; VerificationError beyond TOLERANCE."""
+    """Print how far onnxruntime is from TensorFlow on random images; VerificationError where it is too far."""
     wanted = function.inputs[0].shape
     if wanted.rank not in (None, 1 + len(shape)):
         raise ModelError(f"the model takes {wanted}; expected one tensor of images [N, H, W, C].")
     open_sizes = wanted if wanted.rank else [None] * 4
     sizes = [given if size is None else size for size, given in zip(open_sizes, (3, *shape), strict=True)]
     images = np.random.default_rng(0).random(sizes, np.float32)
-    expected = [value.numpy().astype(float) for value in function(tf.constant(images))]
-    names = [output.name for output in proto.graph.output]
-    found = open_session(proto, device="cpu").run({proto.graph.input[0].name: images}, names)
-    differences = {
-        name: np.nan_to_num(np.abs(found[name] - ours).max() / max(np.abs(ours).max(), 1e-30), nan=np.inf)
-        for name, ours in zip(names, expected, strict=True)
-    }
-    name, difference = max(differences.items(), key=lambda item: item[1])
-    told = f"largest difference from TensorFlow: {difference:.2g} of the largest value, in {name!r}"
-    if difference > TOLERANCE:
-        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written.")
-    click.echo(f"{told} (tolerance {TOLERANCE:g}; {len(names)} compared)", err=True)
-
-
-def describe(preprocessing: str, labels: str | Path | None) -> dict[str, str]:
-    """The entries of the metadata in which zfviz finds the preprocessing and the class names."""
-    found = find_preprocessing(preprocessing, {}, None)
-    click.echo(f"preprocessing: {found.describe()} ({found.source})", err=True)
-    entries = {METADATA_KEY: json.dumps(found.to_json())}
-    if labels:
-        text = Path(labels).read_text("utf-8-sig", "replace")
-        lines = json.dumps([SYNSET.sub("", line) for line in text.split("\n")])
-        names = find_labels({"zfviz.labels": text}, None, None) or find_labels({"zfviz.labels": lines}, None, None)
-        if not names:
-            raise ModelError(f"{labels} holds no class names; expected one a line, or JSON.")
-        entries["zfviz.labels"] = json.dumps(names)
-    return entries
-
-
-def reason(error: BaseException) -> str:
-    """What is at the root of an error, in one line."""
-    while error.__cause__:
-        error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(".: ")
-
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+    expected = [value.numpy() for value in function(tf.constant(images))]
+    compare(proto, {proto.graph.input[0].name: images}, expected, "TensorFlow")
 
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
+@output_option
 @click.option("--image", metavar="NAME", help="The tensor of a frozen graph that takes images.")
 @click.option("--result", "results", multiple=True, metavar="NAME", help="What comes out of it; may be given again.")
 @click.option("--shape", callback=numbers, default="224,224,3", show_default=True, help="H,W,C, where left open.")
-@click.option("--preprocessing", default="unit", show_default=True, help=f"{', '.join(PRESETS)}, or a JSON file.")
-@click.option("--labels", type=FILE, help="Class names, one a line or JSON.")
+@click.option("--preprocessing", default="unit", show_default=True, help=PREPROCESSING)
+@labels_option
 def main(source: Path, output: Path, **options: Any) -> None:
     """Write a SavedModel or a frozen graph of TensorFlow as ONNX for zfviz, checked with onnxruntime."""
     click.echo(write_atomically(output, convert(source, **options).SerializeToString()))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ZfvizError as error:
-        click.echo(f"from_tensorflow: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_script(main)

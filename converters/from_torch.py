@@ -10,6 +10,7 @@
 
 IN is module:function (a class, or whatever else makes an nn.Module when it is called) or a program that
 torch.export.save wrote. Both are programs: convert those that you trust. Weights are read as tensors and nothing else.
+converting.py must lie beside this.
 """
 
 import json
@@ -24,10 +25,20 @@ from typing import Any
 from unittest import mock
 
 import click
-import numpy as np
 import onnx_ir
 import safetensors.torch
 import torch
+from converting import (
+    FILE,
+    PREPROCESSING,
+    compare,
+    describe,
+    labels_option,
+    output_option,
+    read_labels,
+    reason,
+    run_script,
+)
 from onnx import ModelProto, helper
 from onnxscript import optimizer
 from torch import nn
@@ -36,14 +47,10 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from torch.utils._pytree import tree_leaves
 
 from zfviz.cli.options import numbers
-from zfviz.errors import ModelError, VerificationError, ZfvizError, nearest
+from zfviz.errors import ModelError, nearest
 from zfviz.graph.source import MAX_INLINE_BYTES
-from zfviz.images.labels import SYNSET, find_labels
-from zfviz.images.preprocessing import METADATA_KEY, PRESETS, find_preprocessing
 from zfviz.report.files import write_atomically
-from zfviz.runtime.session import open_session
 
-TOLERANCE = 1e-4  # of an output's largest value; the same sums in another order differ by 1e-6 to 1e-5 in deep networks
 NESTS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights in their checkpoints
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 PICKLES = re.compile(r"opaque_obj_|custom_obj_|/aotinductor/")  # what torch would unpickle, or run, in a .pt2
@@ -63,7 +70,7 @@ def convert(
     preset or a JSON file, `labels` a file of class names; both go into the metadata. Raises ModelError for what cannot
     be read, loaded, traced or written in ONNX, and VerificationError where onnxruntime computes something else.
     """
-    metadata = describe(preprocessing, labels)
+    metadata = describe(preprocessing, read_labels(labels))
     if source.endswith(".pt2"):
         if weights or arguments:
             raise ModelError(f"{source} has its weights; expected neither weights nor arguments. Leave them out.")
@@ -236,55 +243,20 @@ def example(program: ExportedProgram, shape: Sequence[int]) -> torch.Tensor:
 
 
 def check(proto: ModelProto, run: Callable[[torch.Tensor], Any], images: torch.Tensor) -> None:
-    """Print how far onnxruntime is from torch on these images; VerificationError beyond TOLERANCE."""
+    """Print how far onnxruntime is from torch on these images; VerificationError where it is too far."""
     with torch.no_grad():
         expected = [value.double().numpy() for value in tree_leaves(run(images)) if isinstance(value, torch.Tensor)]
-    names = [output.name for output in proto.graph.output]
-    found = open_session(proto, device="cpu").run({"image": images.numpy()}, names)
-    differences = {
-        name: np.nan_to_num(np.abs(found[name] - ours).max() / max(np.abs(ours).max(), 1e-30), nan=np.inf)
-        for name, ours in zip(names, expected, strict=True)
-    }
-    name, difference = max(differences.items(), key=lambda item: item[1])
-    told = f"largest difference from torch: {difference:.2g} of the largest value, in {name!r}"
-    if difference > TOLERANCE:
-        raise VerificationError(f"{told}; expected {TOLERANCE:g} at most. Nothing is written.")
-    click.echo(f"{told} (tolerance {TOLERANCE:g}; {len(names)} compared)", err=True)
-
-
-def describe(preprocessing: str, labels: str | Path | None) -> dict[str, str]:
-    """The entries of the metadata in which zfviz finds the preprocessing and the class names."""
-    found = find_preprocessing(preprocessing, {}, None)
-    click.echo(f"preprocessing: {found.describe()} ({found.source})", err=True)
-    entries = {METADATA_KEY: json.dumps(found.to_json())}
-    if labels:
-        text = Path(labels).read_text("utf-8-sig", "replace")
-        lines = json.dumps([SYNSET.sub("", line) for line in text.split("\n")])
-        names = find_labels({"zfviz.labels": text}, None, None) or find_labels({"zfviz.labels": lines}, None, None)
-        if not names:
-            raise ModelError(f"{labels} holds no class names; expected one a line, or JSON.")
-        entries["zfviz.labels"] = json.dumps(names)
-    return entries
-
-
-def reason(error: BaseException) -> str:
-    """What is at the root of an error, in one line."""
-    while error.__cause__:
-        error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(".: ")
-
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+    compare(proto, {"image": images.numpy()}, expected, "torch")
 
 
 @click.command()
 @click.argument("source", metavar="IN")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
+@output_option
 @click.option("--weights", type=FILE, help="A state_dict: of torch.save, or .safetensors.")
 @click.option("--arguments", type=json.loads, default="{}", metavar="JSON", help="Keyword arguments of the function.")
 @click.option("--shape", callback=numbers, default="3,224,224", show_default=True, help="One image: C,H,W.")
-@click.option("--preprocessing", default="imagenet", show_default=True, help=f"{', '.join(PRESETS)}, or a JSON file.")
-@click.option("--labels", type=FILE, help="Class names, one a line or JSON.")
+@click.option("--preprocessing", default="imagenet", show_default=True, help=PREPROCESSING)
+@labels_option
 def main(source: str, output: Path, **options: Any) -> None:
     """Write a network of torch, module:function or a .pt2 file, as ONNX for zfviz, checked with onnxruntime."""
     sys.path.insert(0, "")  # packages of the folder that one is in, as `python -m` finds them
@@ -292,8 +264,4 @@ def main(source: str, output: Path, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ZfvizError as error:
-        click.echo(f"from_torch: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_script(main)

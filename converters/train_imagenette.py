@@ -19,6 +19,7 @@ a row an epoch; epoch-N.onnx, snapshots; weights.npz, what ships, in half precis
 import argparse
 import csv
 import hashlib
+import json
 import math
 import os
 import tarfile
@@ -38,6 +39,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
+from zfviz.images.preprocessing import METADATA_KEY, Preprocessing
 from zfviz.models import networks
 from zfviz.models.networks import SIDE, Conv, Dense, Layer, Norm, Pool, Relu, Softmax, build, weight_shapes
 
@@ -56,6 +58,7 @@ CLASSES = {
     "n03888257": "parachute",
 }
 MEAN = (119.0, 117.0, 109.5)  # of the training pictures, RGB, 0 to 255
+PREPROCESSING = Preprocessing(crop=1.0, scale=1.0, mean=MEAN, size=(SIDE, SIDE))
 RADIUS = 1e-1  # of the root mean square of a filter (paper, section 3)
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 40, 64)  # the epochs of the paper's figure 4
 # a batch-normalised map has unit variance; where the papers' contrast normalisation bends, maps of pictures minus
@@ -325,9 +328,13 @@ class Run:
 
 
 def write_model(path: Path, name: str, layers: Sequence[Layer], weights: Mapping[str, np.ndarray]) -> None:
-    """The network as ONNX, written beside, then renamed."""
+    """The network as ONNX with its preprocessing and its classes, written beside, then renamed."""
     part = path.with_suffix(".part")
-    onnx.save(build(name, layers, weights), part)
+    model = build(name, layers, weights)
+    labels = {str(number): label for number, label in enumerate(CLASSES.values())}
+    properties = {METADATA_KEY: json.dumps(PREPROCESSING.to_json()), "zfviz.labels": json.dumps(labels)}
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, part)
     part.replace(path)
 
 
@@ -350,7 +357,7 @@ def train(name: str, pictures: dict[str, list[tuple[Tensor, int]]], recipe: Reci
         print(row, flush=True)
     weights = folded(run.average.module, run.layers)
     part = out / "weights.part.npz"
-    np.savez_compressed(part, **{key: value.astype(np.float16) for key, value in weights.items()})
+    np.savez(part, **{key: value.astype(np.float16) for key, value in weights.items()})
     part.replace(out / "weights.npz")
     write_model(out / f"{name}.onnx", name, run.layers, weights)
 

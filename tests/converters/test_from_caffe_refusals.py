@@ -193,3 +193,5 @@ def test_labels_are_refused_where_they_are_not_as_many_as_classes(tmp_path):
     (labels := tmp_path / "labels.txt").write_text("cat\ndog\n")
     with pytest.raises(ModelError, match="2 classes"):
         from_caffe.convert(*files, labels=labels)
+    with pytest.raises(ModelError, match="gone cannot be read"):
+        from_caffe.convert(*files, labels=tmp_path / "gone")

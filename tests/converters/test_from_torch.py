@@ -107,12 +107,10 @@ def test_zfviz_finds_preprocessing_labels_and_layers(weights: Path, tmp_path: Pa
     assert np.abs(projections.pixels).max() > 0
 
 
-def test_labels_may_be_json_and_must_be_there(weights: Path, tmp_path: Path) -> None:
-    (tmp_path / "names.json").write_text('{"0": "cat", "4": "dog"}')
+def test_an_unknown_preset_and_labels_of_nothing_are_refused(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n\n")
-    assert json.loads(from_torch.describe("raw", tmp_path / "names.json")["zfviz.labels"]) == {"0": "cat", "4": "dog"}
     with pytest.raises(ModelError, match=r"none\.txt holds no class names"):
-        from_torch.describe("raw", tmp_path / "none.txt")
+        from_torch.convert("toynets:Toy", weights, shape=SHAPE, labels=tmp_path / "none.txt")
     with pytest.raises(ImageError, match="neither a preset nor a file"):
         from_torch.convert("toynets:Toy", weights, shape=SHAPE, preprocessing="imagenett")
 
