@@ -38,7 +38,8 @@ def decode(image: str | os.PathLike[str] | Image.Image) -> Image.Image:
     path = Path(image)
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-        raise ImageError(f"{path} {found}; expected a picture file; check the path")
+        remedy = f"name the pictures in it, such as {path}/*.jpg" if path.is_dir() else "check the path"
+        raise ImageError(f"{path} {found}; expected a picture file; {remedy}")
     with _open(path) as picture:
         return _upright_8bit(picture, str(path))
 
