@@ -48,4 +48,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of the `known` names come nearest to `name`, as the end of an error message."""
     known = list(known)
     close = get_close_matches(name, known, n=5, cutoff=0.5)
-    return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known[:12])}" + (" and more" * (len(known) > 12))
+    if close:
+        return f"nearest: {', '.join(close)}"
+    return f"known: {', '.join(known[:12])}" + (" and more" if len(known) > 12 else "")
