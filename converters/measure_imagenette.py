@@ -22,14 +22,16 @@ import zfviz
 from zfviz.studies.selection import class_layer
 
 AT_ONCE = 32
+LARGEST = 2**24  # bytes of a picture
 
 
 def read_pictures(archive: Path) -> Iterator[tuple[Image.Image, str]]:
     """The validation pictures, each with the WordNet id of its class."""
     with tarfile.open(archive) as tar:
         for member in tar:
-            split, folder = Path(member.name).parts[-3:-1] if member.isfile() else ("", "")
-            file = tar.extractfile(member) if split == "val" else None
+            split, folder, name = ("", "", *Path(member.name).parts)[-3:]
+            wanted = split == "val" and name.endswith(".JPEG") and member.isfile() and member.size < LARGEST
+            file = tar.extractfile(member) if wanted else None
             if file is not None:
                 yield Image.open(io.BytesIO(file.read())), folder
 

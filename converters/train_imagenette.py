@@ -59,6 +59,7 @@ CLASSES = {
 }
 MEAN = (119.0, 117.0, 109.5)  # of the training pictures, RGB, 0 to 255
 PREPROCESSING = Preprocessing(crop=1.0, scale=1.0, mean=MEAN, size=(SIDE, SIDE))
+LARGEST = 2**24  # bytes of a picture
 RADIUS = 1e-1  # of the root mean square of a filter (paper, section 3)
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 40, 64)  # the epochs of the paper's figure 4
 # a batch-normalised map has unit variance; where the papers' contrast normalisation bends, maps of pictures minus
@@ -219,11 +220,10 @@ def read_pictures(archive: Path) -> dict[str, list[tuple[Tensor, int]]]:
     found: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
     with tarfile.open(archive) as tar:
         for member in tar:
-            if not member.isfile():
-                continue
-            split, folder, _ = Path(member.name).parts[-3:]
-            file = tar.extractfile(member)
-            if folder in labels and split in found and file is not None:
+            split, folder, name = ("", "", *Path(member.name).parts)[-3:]
+            wanted = folder in labels and split in found and name.endswith(".JPEG") and member.size < LARGEST
+            file = tar.extractfile(member) if wanted and member.isfile() else None
+            if file is not None:
                 data = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
                 found[split].append((resize(decode_jpeg(data, ImageReadMode.RGB)), labels[folder]))
     if not (found["train"] and found["val"]):

@@ -18,7 +18,7 @@ from zfviz.errors import DownloadError, ModelError, OutputError
 from zfviz.images.preprocessing import PRESETS
 from zfviz.models import zoo
 from zfviz.models.bundled import NETWORKS
-from zfviz.models.names import find_model
+from zfviz.models.names import find_model, read_named
 
 NAME = "zfnet512"
 DATA = tiny_network().SerializeToString()
@@ -202,6 +202,23 @@ def test_a_file_of_that_name_is_meant_where_there_is_one(shop: Shop, tmp_path: P
     monkeypatch.chdir(tmp_path)
     Path(NAME).write_bytes(DATA)
     assert zfviz.load(NAME).source.folder == tmp_path
+
+
+def test_a_folder_of_that_name_is_not_meant(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME).mkdir()
+    zoo.pull(NAME, shop.address)
+    assert zfviz.load(NAME).source.folder == zoo.cache_path(NAME).parent
+
+
+def test_a_name_that_no_system_takes_is_no_bug() -> None:
+    with pytest.raises(ModelError, match="no model is named"):
+        find_model("a" * 5000)
+
+
+def test_only_named_models_are_exported() -> None:
+    with pytest.raises(ModelError, match=r"no model is named 'net\.onnx'"):
+        read_named("net.onnx")
 
 
 def test_the_published_files_are_those_of_the_manifest() -> None:

@@ -38,18 +38,16 @@ def list_models() -> None:
 @click.argument("name", metavar="NAME")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The ONNX file to write.")
 def export(name: str, output: str) -> None:
-    """Write the network NAME as an ONNX file, with its preprocessing, its labels and its card as metadata.
+    """Write the network NAME as an ONNX file, with its preprocessing and what else is known of it as metadata.
 
     \b
     Example:
       zfviz models export zfnet512 -o zfnet512.onnx
     """
-    from zfviz.graph.source import read_source
-    from zfviz.models.names import find_model
+    from zfviz.models.names import read_named
     from zfviz.report.files import write_atomically
 
-    proto = read_source(find_model(name)).proto
-    click.echo(write_atomically(Path(output), proto.SerializeToString()))
+    click.echo(write_atomically(Path(output), read_named(name)))
 
 
 @models.command()

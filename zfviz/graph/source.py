@@ -1,6 +1,7 @@
 """The user's model as it came: read from a path or bytes, checked, never trusted."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -89,7 +90,8 @@ def _fits(proto: ModelProto) -> bool:
 
 
 def _read_file(path: Path) -> bytes:
-    if (path / "saved_model.pb").exists():
+    # unlike Path.is_file, this takes names that are too long for the system
+    if os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113
         raise ModelError(
             f"{path} is a SavedModel of TensorFlow; expected an .onnx file. Make one of it with "
             "converters/from_tensorflow.py."
@@ -113,17 +115,17 @@ CONVERTERS = {
 
 def _parse(data: bytes, name: str) -> ModelProto:
     proto = ModelProto()
-    if script := CONVERTERS.get(Path(name).suffix.lower()):
-        raise ModelError(f"{name} is no ONNX file; expected an .onnx file. Make one of it with converters/{script}.")
+    script = CONVERTERS.get(Path(name).suffix.lower())
+    remedy = f"Make one of it with converters/{script}." if script else "Download or export it again."
     try:
         proto.ParseFromString(data)
     except DecodeError:
         raise ModelError(
             f"{name} ({len(data):,} bytes) is no ONNX file, or a truncated one; expected a serialized ModelProto. "
-            "Download or export it again."
+            + remedy
         ) from None
     if not proto.ir_version or not proto.HasField("graph"):
-        raise ModelError(f"{name} ({len(data):,} bytes) is no ONNX model; expected a serialized ModelProto.")
+        raise ModelError(f"{name} ({len(data):,} bytes) is no ONNX model; expected a serialized ModelProto. {remedy}")
     return proto
 
 

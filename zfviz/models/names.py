@@ -1,5 +1,6 @@
 """Names of models: a bundled or a pulled one is known by its name wherever a path is taken."""
 
+import os
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -19,14 +20,28 @@ def find_model(model: str | PathLike[str] | bytes | ModelProto) -> PathLike[str]
     if isinstance(model, bytes | ModelProto):
         return model
     name, path = fspath(model), Path(model)
-    if path.exists():
+    # unlike Path.is_file, this takes names that are too long for the system
+    if os.path.isfile(name):  # noqa: PTH113
         return path
     if name in NETWORKS:
         return bundled(name)
     if name in MODELS:
-        if not cache_path(name).is_file():
-            raise ModelError(f"{name} was not pulled yet; expected it at {cache_path(name)}. zfviz models pull {name}")
-        return cache_path(name)
+        return _pulled(name)
     if path.name == name and not path.suffix:
         raise ModelError(f"no file and no model is named {name!r}; {nearest(name, [*NETWORKS, *MODELS])}.")
     return path
+
+
+def read_named(name: str) -> bytes:
+    """The ONNX file of a bundled or a pulled network. Raises ModelError for any other name."""
+    if name in NETWORKS:
+        return bundled(name).SerializeToString()
+    if name in MODELS:
+        return _pulled(name).read_bytes()
+    raise ModelError(f"no model is named {name!r}; {nearest(name, [*NETWORKS, *MODELS])}.")
+
+
+def _pulled(name: str) -> Path:
+    if not cache_path(name).is_file():
+        raise ModelError(f"{name} was not pulled yet; expected it at {cache_path(name)}. zfviz models pull {name}")
+    return cache_path(name)
