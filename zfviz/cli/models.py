@@ -13,6 +13,7 @@ def models(context: click.Context) -> None:
     \b
     Examples:
       zfviz models
+      zfviz project alexnet photo.jpg
       zfviz models pull zfnet512 && zfviz project zfnet512 photo.jpg
     """
     if context.invoked_subcommand is None:
@@ -42,7 +43,7 @@ def export(name: str, output: str) -> None:
 
     \b
     Example:
-      zfviz models export zfnet512 -o zfnet512.onnx
+      zfviz models export alexnet -o alexnet.onnx
     """
     from zfviz.models.names import read_named
     from zfviz.report.files import write_atomically

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, helper
 
-from zfviz.models.networks import Layer, build
+from zfviz.models.networks import Layer, alexnet, build
 
-NETWORKS: dict[str, Callable[[int, int], list[Layer]]] = {}
+NETWORKS: dict[str, Callable[[int, int], list[Layer]]] = {"alexnet": alexnet}
 
 
 def card(name: str) -> Mapping[str, Any]:
