@@ -201,10 +201,13 @@ def test_a_file_of_another_framework_is_told_its_converter(tmp_path: Path, name:
     assert (Path(__file__).parents[2] / "converters" / f"from_{script}.py").exists()
 
 
-def test_a_saved_model_is_told_its_converter(tmp_path: Path) -> None:
-    (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(ModelError, match=r"converters/from_tensorflow\.py"):
-        load(tmp_path)
+def test_a_saved_model_is_told_its_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    for path in ("saved", tmp_path / "saved"):
+        with pytest.raises(ModelError, match=r"converters/from_tensorflow\.py"):
+            load(path)
 
 
 # models that take no picture

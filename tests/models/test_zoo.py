@@ -1,8 +1,10 @@
 """Pulling: from a real HTTP server on this machine, whole, cut off, wrong, missing, and onto a full disk."""
 
 import hashlib
-import os
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +35,8 @@ class Shop:
     status: int = 200
     cut_after: int | None = None  # bytes of each answer
     ranges: bool = True
+    offset: int = 0  # by which the server misses what was asked for
+    reset: bool = False  # whether a cut connection is reset, not closed
     asked: list[str | None] = field(default_factory=list)
 
 
@@ -43,17 +47,25 @@ def shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shop]:
             asked = self.headers["Range"]
             shop.asked.append(asked)
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and shop.ranges else 0
-            if shop.status != 200 or self.path != f"/{zoo.MODELS[NAME].file}":
+            if shop.status != 200 or self.path.partition("?")[0] != f"/{zoo.MODELS[NAME].file}":
                 self.send_error(404 if shop.status == 200 else shop.status)
                 return
             if start >= len(shop.data):
                 self.send_error(416)
                 return
-            self.send_response(206 if start else 200)
+            partial = asked and shop.ranges
+            start += shop.offset
+            self.send_response(206 if partial else 200)
+            if partial:
+                self.send_header("Content-Range", f"bytes {start}-{len(shop.data) - 1}/{len(shop.data)}")
             self.send_header("Content-Length", str(len(shop.data) - start))
             self.end_headers()
             body = shop.data[start:]
             self.wfile.write(body if shop.cut_after is None else body[: shop.cut_after])
+            if shop.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                time.sleep(0.2)  # what was sent is to arrive before
+                self.connection.close()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -94,8 +106,18 @@ def test_what_is_here_is_not_fetched_again(shop: Shop) -> None:
 def test_a_connection_that_is_cut_goes_on_where_it_stopped(shop: Shop) -> None:
     shop.cut_after = len(DATA) // 3
     path = zoo.pull(NAME, shop.address)
-    assert shop.asked == ["bytes=0-", *(f"bytes={n * (len(DATA) // 3)}-" for n in (1, 2, 3)[: len(shop.asked) - 1])]
+    assert shop.asked[:3] == [f"bytes={n * (len(DATA) // 3)}-" for n in range(3)]
     assert path.read_bytes().startswith(DATA)
+
+
+def test_what_came_before_a_reset_is_kept(shop: Shop) -> None:
+    shop.cut_after, shop.reset = 1000, True
+    shop.data = DATA[:1500]
+    with pytest.raises(DownloadError, match=r"Content-Range: bytes 0-1499/1500; expected"):
+        zoo.pull(NAME, shop.address)
+    shop.data = DATA
+    zoo.pull(NAME, shop.address)
+    assert shop.asked[2] == "bytes=1000-"
 
 
 def test_an_interrupted_download_goes_on_in_the_next_call(shop: Shop) -> None:
@@ -131,19 +153,78 @@ def test_another_file_is_refused_and_deleted(shop: Shop, data: bytes) -> None:
     shop.data = data
     with pytest.raises(DownloadError, match=f"found SHA-256 [0-9a-f]{{64}}, expected {zoo.MODELS[NAME].sha256}"):
         zoo.pull(NAME, shop.address)
-    assert not list(part().parent.iterdir())
+    assert not part().exists()
+    assert not zoo.cache_path(NAME).exists()
 
 
-def test_no_more_is_read_than_the_file_should_have(shop: Shop) -> None:
-    shop.data = DATA + bytes(10**7)
-    assert zoo.pull(NAME, shop.address).stat().st_size < len(DATA) + 1000
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("data", [b"<html>Please log in</html>", DATA + bytes(10**7)])
+def test_a_file_of_another_size_is_refused_before_it_is_read(shop: Shop, ranges: bool, data: bytes) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(DATA[:20])
+    shop.data, shop.ranges = data, ranges
+    with pytest.raises(DownloadError, match=rf"Content-(Range: bytes|Length:) .*; expected .*{len(DATA)}\."):
+        zoo.pull(NAME, shop.address)
+    assert part().read_bytes() == DATA[:20]
 
 
-def test_a_file_that_ends_early_is_not_tried_for_ever(shop: Shop) -> None:
+def test_another_range_than_the_one_asked_for_is_refused(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(DATA[:20])
+    shop.offset = 1
+    with pytest.raises(DownloadError, match="Content-Range: bytes 21-"):
+        zoo.pull(NAME, shop.address)
+    assert part().read_bytes() == DATA[:20]
+
+
+def test_a_part_that_came_from_elsewhere_is_fetched_anew(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(bytes(1000))
+    assert zoo.pull(NAME, shop.address).read_bytes().startswith(DATA)
+    assert shop.asked == ["bytes=1000-", "bytes=0-"]
+
+
+def test_a_part_that_lacked_its_new_name_alone_is_not_fetched_again(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(DATA + b"some metadata")
+    assert onnx.load(zoo.pull(NAME, shop.address)).graph == onnx.load_from_string(DATA).graph
+    assert not shop.asked
+
+
+def test_a_cached_file_that_was_damaged_is_fetched_anew(shop: Shop) -> None:
+    path = zoo.pull(NAME, shop.address)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500])
+    assert zoo.pull(NAME, shop.address).read_bytes() == whole
+    assert len(shop.asked) == 2
+
+
+def test_a_second_pull_at_once_is_refused(shop: Shop) -> None:
+    def second(received: int) -> None:
+        with pytest.raises(DownloadError, match="another pull of zfnet512 is at work"):
+            zoo.pull(NAME, shop.address)
+
+    zoo.pull(NAME, shop.address, second)
+    assert len(shop.asked) == 1
+
+
+def test_a_mirror_keeps_its_query(shop: Shop) -> None:
+    assert zoo.pull(NAME, f"{shop.address}/?token=a/b").exists()
+
+
+def test_a_file_that_ends_before_what_is_here_is_not_tried_for_ever(shop: Shop) -> None:
+    part().parent.mkdir(parents=True)
+    part().write_bytes(DATA[:-5])
     shop.data = DATA[:-10]
     with pytest.raises(DownloadError, match="answered 416"):
         zoo.pull(NAME, shop.address)
     assert not part().exists()
+
+
+def test_a_server_that_has_nothing_is_told(shop: Shop) -> None:
+    shop.data = b""
+    with pytest.raises(DownloadError, match="answered 416"):
+        zoo.pull(NAME, shop.address)
 
 
 @pytest.mark.parametrize("status", [404, 403, 500])
@@ -151,7 +232,7 @@ def test_a_refusal_is_told(shop: Shop, status: int) -> None:
     shop.status = status
     with pytest.raises(DownloadError, match=rf"answered {status} .*--mirror"):
         zoo.pull(NAME, shop.address)
-    assert not list(part().parent.iterdir())
+    assert not part().exists()
 
 
 def test_a_server_that_is_not_there_is_told(shop: Shop) -> None:
@@ -159,13 +240,19 @@ def test_a_server_that_is_not_there_is_told(shop: Shop) -> None:
         zoo.pull(NAME, "http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize("mirror", ["file:///etc", "ftp://example.org", "/tmp"])
-def test_only_http_is_spoken(mirror: str) -> None:
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        *("file:///etc", "ftp://example.org", "/tmp", "https://", "http://[::1", "http://localhost:abc"),
+        *("http://localhost/modèles", "http://localhost/my files", "http://me:secret@localhost"),
+    ],
+)
+def test_a_mirror_that_is_no_address_is_refused(mirror: str) -> None:
     with pytest.raises(DownloadError, match="expected an address that begins with https://"):
         zoo.pull(NAME, mirror)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")  # noqa: PTH110
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 def test_a_full_disk_is_told_and_leaves_no_model(shop: Shop) -> None:
     part().parent.mkdir(parents=True)
     part().symlink_to("/dev/full")

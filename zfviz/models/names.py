@@ -20,14 +20,14 @@ def find_model(model: str | PathLike[str] | bytes | ModelProto) -> PathLike[str]
     if isinstance(model, bytes | ModelProto):
         return model
     name, path = fspath(model), Path(model)
-    # unlike Path.is_file, this takes names that are too long for the system
+    # unlike those of Path, functions of os.path take names that are too long for the system
     if os.path.isfile(name):  # noqa: PTH113
         return path
     if name in NETWORKS:
         return bundled(name)
     if name in MODELS:
         return _pulled(name)
-    if path.name == name and not path.suffix:
+    if path.name == name and not path.suffix and not os.path.exists(name):  # noqa: PTH110
         raise ModelError(f"no file and no model is named {name!r}; {nearest(name, [*NETWORKS, *MODELS])}.")
     return path
 
