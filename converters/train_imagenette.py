@@ -8,9 +8,11 @@
     python converters/train_imagenette.py alexnet --out runs/alexnet --data imagenette2-320.tgz
 
 Both networks have one recipe, in the spirit of section 3 of Zeiler & Fergus 2013: stochastic gradient descent with
-momentum 0.9, weights that start at 1e-2, filters of convolutions kept within the paper's radius, dropout 0.5 on layers
-6 and 7, crops and flips. What a CPU asks for is newer: batch normalisation, which is folded into the weights that are
-written, pictures that grow during the run, label smoothing, random colours and distortions, an average of the weights.
+momentum 0.9, weights that start at 1e-2 (those of layer 1 at 1e-3), filters of convolutions kept within the paper's
+radius while they learn, dropout 0.5 on layers 6 and 7, crops and flips. What a CPU asks for is newer: batch
+normalisation, which is folded into the weights that are written, pictures that grow during the run, Nesterov's
+momentum, weight decay, a rate that falls along a cosine, label smoothing, random colours and distortions, an average
+of the weights.
 
 A run that was stopped goes on after its last epoch when the same command is given again. `--out` receives curve.csv,
 a row an epoch; epoch-N.onnx, snapshots; weights.npz, what ships, in half precision; and state.pt, to go on from.
@@ -41,7 +43,7 @@ from torchvision.transforms import v2
 
 from zfviz.images.preprocessing import METADATA_KEY, Preprocessing
 from zfviz.models import networks
-from zfviz.models.networks import SIDE, Conv, Dense, Layer, Norm, Pool, Relu, Softmax, build, weight_shapes
+from zfviz.models.networks import SIDE, Conv, Dense, Flatten, Layer, Norm, Pool, Relu, Softmax, build, weight_shapes
 
 ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 SHA256 = "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c"
@@ -117,8 +119,8 @@ class ToSix(nn.Module):
     """Maps of smaller pictures are stretched to the 6 x 6 that layer 6 sees at full size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """From [N, C, H, W] or [N, F] to [N, F]."""
-        return functional.adaptive_avg_pool2d(x, 6).flatten(1) if x.dim() == 4 else x
+        """From [N, C, H, W] to [N, 36 C]."""
+        return functional.adaptive_avg_pool2d(x, 6).flatten(1)
 
 
 def trainable(layers: Sequence[Layer], recipe: Recipe) -> nn.Sequential:
@@ -136,10 +138,11 @@ def trainable(layers: Sequence[Layer], recipe: Recipe) -> nn.Sequential:
                 net.add_module(name, nn.Conv2d(inputs, maps, layer.kernel, **sizes))
                 net.add_module(f"{name}_batch", nn.BatchNorm2d(maps))
             case Dense(name=name):
-                net.append(ToSix())
                 net.add_module(name, nn.Linear(shapes[f"{name}/weight"][1], layer.units, bias=name == scores))
                 if name != scores:
                     net.add_module(f"{name}_batch", nn.BatchNorm1d(layer.units))
+            case Flatten(name=name):
+                net.add_module(name, ToSix())
             case Relu(name=name):
                 net.add_module(name, nn.ReLU())
                 if name in ("relu6", "relu7"):
@@ -209,7 +212,7 @@ def for_training(side: int, recipe: Recipe) -> v2.Transform:
 
 
 def for_measuring() -> v2.Transform:
-    """As `zfviz` prepares a picture: shorter side to 224, then the middle."""
+    """Nearly as `zfviz` prepares a picture: shorter side to 224, then the middle."""
     return v2.Compose([v2.Resize(SIDE, antialias=True), v2.CenterCrop(SIDE)])
 
 
@@ -218,6 +221,8 @@ def read_pictures(archive: Path) -> dict[str, list[tuple[Tensor, int]]]:
     labels = {name: number for number, name in enumerate(CLASSES)}
     resize = v2.Resize(SIDE, antialias=True)
     found: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
+    if not (archive.is_file() and tarfile.is_tarfile(archive)):
+        raise SystemExit(f"{archive} is no archive; expected one as {ADDRESS}")
     with tarfile.open(archive) as tar:
         for member in tar:
             split, folder, name = ("", "", *Path(member.name).parts)[-3:]
@@ -233,17 +238,25 @@ def read_pictures(archive: Path) -> dict[str, list[tuple[Tensor, int]]]:
 
 def fetch(archive: Path) -> Path:
     """Imagenette from its official address, checked; a file that is there already is checked only."""
-    if not archive.exists():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        part = archive.with_suffix(".part")
-        print(f"downloading {ADDRESS}", flush=True)
+    if archive.exists():
+        _check(archive)
+        return archive
+    part = archive.with_suffix(".part")
+    print(f"downloading {ADDRESS}", flush=True)
+    try:
         urllib.request.urlretrieve(ADDRESS, part)
-        part.replace(archive)
+    except OSError as error:
+        raise SystemExit(f"cannot download {ADDRESS} ({error}); fetch it elsewhere and give it with --data") from None
+    _check(part)
+    part.replace(archive)
+    return archive
+
+
+def _check(archive: Path) -> None:
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
         raise SystemExit(f"{archive}: found SHA-256 {found}, expected {SHA256}; delete the file and try again")
-    return archive
 
 
 def ready(pictures: Tensor) -> Tensor:
@@ -277,11 +290,14 @@ class Run:
         self.optimizer = torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
         self.epoch = 0
         self.parts = {"net": self.net, "average": self.average, "optimizer": self.optimizer}
+        self.made_by = f"{name} {recipe!r}"
         state = out / "state.pt"
         if state.exists():
             kept = torch.load(state, weights_only=True)
-            if kept["recipe"] != repr(recipe):
-                raise SystemExit(f"{state}: found another recipe, {kept['recipe']}; give another --out")
+            if kept["made_by"] != self.made_by:
+                raise SystemExit(
+                    f"{state}: found a run of {kept['made_by']}; expected {self.made_by}. Give another --out."
+                )
             self.epoch = kept["epoch"]
             for part, thing in self.parts.items():
                 thing.load_state_dict(kept[part])
@@ -323,7 +339,7 @@ class Run:
         """All of the run; the older file stays until the newer is whole."""
         kept = {part: thing.state_dict() for part, thing in self.parts.items()}
         part = self.out / "state.part"
-        torch.save(kept | {"epoch": self.epoch, "recipe": repr(self.recipe)}, part)
+        torch.save(kept | {"epoch": self.epoch, "made_by": self.made_by}, part)
         part.replace(self.out / "state.pt")
 
 
@@ -346,14 +362,19 @@ def train(name: str, pictures: dict[str, list[tuple[Tensor, int]]], recipe: Reci
         began = time.time()
         side, _ = recipe.stage(run.epoch)
         loss = run.train_epoch(pictures["train"])
+        if not math.isfinite(loss):
+            raise SystemExit(
+                f"epoch {run.epoch}: the loss is {loss}; expected a number. What is kept is of the epoch before; lower "
+                "the rate of the recipe."
+            )
         last = run.epoch == recipe.epochs
         if run.epoch in SNAPSHOTS or last:
             write_model(out / f"epoch-{run.epoch}.onnx", name, run.layers, folded(run.net, run.layers))
         top1 = measure(run.average.module, pictures["val"]) if run.epoch % 4 == 0 or last else math.nan
         row = {"epoch": run.epoch, "side": side, "loss": round(loss, 4), "top1": round(top1, 4)}
         row["seconds"] = round(time.time() - began)
-        append(out / "curve.csv", row)
         run.save()
+        append(out / "curve.csv", row)
         print(row, flush=True)
     weights = folded(run.average.module, run.layers)
     part = out / "weights.part.npz"

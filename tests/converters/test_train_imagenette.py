@@ -42,7 +42,7 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(pictures, tmp_path: Path) -> 
     for name, weight in whole.items():
         np.testing.assert_array_equal(weight, stopped[name], name)
     assert len((tmp_path / "whole" / "curve.csv").read_text().splitlines()) == 3
-    with pytest.raises(SystemExit, match="another recipe"):
+    with pytest.raises(SystemExit, match="found a run of alexnet"):
         training.Run("alexnet", training.Recipe(), tmp_path / "whole")
 
 
@@ -80,6 +80,19 @@ def test_contrast_normalisation_is_that_of_onnx_on_maps_64_times_as_large() -> N
     np.testing.assert_allclose(found / training.CONTRAST, ours, rtol=1e-5, atol=1e-6)
 
 
+def test_a_run_that_diverges_ends_and_keeps_the_epoch_before(pictures, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(training.Run, "train_epoch", lambda run, _: float("nan"))
+    with pytest.raises(SystemExit, match="the loss is nan; expected a number"):
+        training.train("zfnet", pictures, RECIPE, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    training.Run("zfnet", RECIPE, tmp_path).save()
+    with pytest.raises(SystemExit, match=r"found a run of zfnet .*; expected alexnet "):
+        training.Run("alexnet", RECIPE, tmp_path)
+
+
 def test_filters_stay_within_the_radius(tmp_path: Path) -> None:
     run = training.Run("zfnet", RECIPE, tmp_path)
     conv = run.net.conv2
@@ -97,3 +110,5 @@ def test_a_file_that_is_not_imagenette_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(b"other")
     with pytest.raises(SystemExit, match="found SHA-256"):
         training.fetch(archive)
+    with pytest.raises(SystemExit, match="is no archive; expected one as https://"):
+        training.read_pictures(archive)

@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from zfviz.models.networks import alexnet, build, weight_shapes, zfnet
@@ -65,6 +66,36 @@ def test_the_width_of_layers_6_and_7_varies_as_in_table_3(width: int) -> None:
 def test_norm_comes_after_the_pool_in_zfnet_and_before_it_in_alexnet() -> None:
     orders = [[n.op_type for n in small(name).graph.node][:4] for name in NETWORKS]
     assert orders == [["Conv", "Relu", "LRN", "MaxPool"], ["Conv", "Relu", "MaxPool", "LRN"]]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_layers_are_those_of_the_papers(name: str) -> None:
+    """Filters, strides and groups: Krizhevsky 2012, section 3.5; Zeiler & Fergus 2013, figure 3."""
+    found = {
+        node.name: {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        for node in small(name).graph.node
+    }
+    convs = [(v["kernel_shape"][0], v["strides"][0], v["group"]) for n, v in found.items() if n.startswith("conv")]
+    first, second = {"alexnet": ((11, 4, 1), (5, 1, 2)), "zfnet": ((7, 2, 1), (5, 2, 1))}[name]
+    groups = {"alexnet": (1, 2, 2), "zfnet": (1, 1, 1)}[name]
+    assert convs == [first, second, *((3, 1, g) for g in groups)]
+    pools = [v for n, v in found.items() if n.startswith("pool")]
+    assert [(v["kernel_shape"], v["strides"], v["ceil_mode"]) for v in pools] == [([3, 3], [2, 2], 1)] * 3
+
+
+def test_contrast_is_normalised_as_krizhevsky_writes_it() -> None:
+    """Section 3.3: by (k + alpha * sum of squares)^beta over five maps; k = 2, alpha = 1e-4, beta = 0.75."""
+    node = next(n for n in small("alexnet").graph.node if n.op_type == "LRN")
+    values = 100 * np.random.default_rng(4).standard_normal((1, 12, 3, 4)).astype(np.float32)
+    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, values.shape) for n in (node.input[0], "y"))
+    node.output[0] = "y"
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", [x], [y]), ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]
+    )
+    found = ort.InferenceSession(model.SerializeToString()).run(None, {node.input[0]: values})[0]
+    padded = np.pad(values.astype(float) ** 2, ((0, 0), (2, 2), (0, 0), (0, 0)))
+    sums = sum(padded[:, n : n + 12] for n in range(5))
+    np.testing.assert_allclose(found, values / (2 + 1e-4 * sums) ** 0.75, rtol=1e-5)
 
 
 def test_a_weight_of_another_shape_is_refused() -> None:

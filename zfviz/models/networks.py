@@ -55,6 +55,13 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Flatten:
+    """All maps as one row."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Dense:
     """Every output is a weighted sum of all inputs."""
 
@@ -69,7 +76,7 @@ class Softmax:
     name: str
 
 
-Layer = Conv | Relu | Norm | Pool | Dense | Softmax
+Layer = Conv | Relu | Norm | Pool | Flatten | Dense | Softmax
 
 
 def alexnet(width: int = 4096, classes: int = 1000) -> list[Layer]:
@@ -98,7 +105,7 @@ def zfnet(width: int = 4096, classes: int = 1000) -> list[Layer]:
 
 def _classifier(width: int, classes: int) -> list[Layer]:
     return [
-        *(Dense("fc6", width), Relu("relu6")),
+        *(Flatten("flat"), Dense("fc6", width), Relu("relu6")),
         *(Dense("fc7", width), Relu("relu7")),
         *(Dense("fc8", classes), Softmax("prob")),
     ]
@@ -116,10 +123,12 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
             inputs = layer.maps
         elif isinstance(layer, Pool):
             side = -(-(side - layer.kernel) // layer.stride) + 1
+        elif isinstance(layer, Flatten):
+            inputs *= side * side
         elif isinstance(layer, Dense):
-            shapes[f"{layer.name}/weight"] = (layer.units, inputs * side * side)
+            shapes[f"{layer.name}/weight"] = (layer.units, inputs)
             shapes[f"{layer.name}/bias"] = (layer.units,)
-            inputs, side = layer.units, 1
+            inputs = layer.units
     return shapes
 
 
@@ -129,46 +138,41 @@ def build(name: str, layers: Sequence[Layer], weights: Mapping[str, np.ndarray])
     The output of each layer bears the layer's name. `weights` hold an array for each name of `weight_shapes`; they are
     written as float32. Raises ValueError for a weight of another shape.
     """
-    nodes: list[NodeProto] = []
-    last, classes = "image", 0
-    for layer in layers:
-        if isinstance(layer, Dense) and not classes:
-            nodes.append(helper.make_node("Flatten", [last], ["flat"], "flat"))
-            last = "flat"
-        if isinstance(layer, Dense):
-            classes = layer.units
-        nodes.append(_node(layer, last))
-        last = layer.name
+    names = ["image", *(layer.name for layer in layers)]
+    nodes = [_node(layer, below) for below, layer in zip(names, layers, strict=False)]
+    classes = [layer.units for layer in layers if isinstance(layer, Dense)][-1]
     stored: list[TensorProto] = []
     for weight, shape in weight_shapes(layers).items():
         if weights[weight].shape != shape:
             raise ValueError(f"{name}: {weight} has shape {weights[weight].shape}; expected {shape}")
         stored.append(numpy_helper.from_array(np.asarray(weights[weight], np.float32), weight))
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])
-    output = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", classes])
+    output = helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, ["N", classes])
     graph = helper.make_graph(nodes, name, [image], [output], stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="zfviz")
 
 
-def _node(layer: Layer, above: str) -> NodeProto:
-    name = layer.name
-    weighted = [above, f"{name}/weight", f"{name}/bias"]
+def _node(layer: Layer, below: str) -> NodeProto:
+    def node(op: str, *weights: str, **attributes: object) -> NodeProto:
+        inputs = [below, *(f"{layer.name}/{weight}" for weight in weights)]
+        made = helper.make_node(op, inputs, [layer.name], layer.name)
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        return made
+
     match layer:
         case Conv(kernel=kernel, stride=stride, pads=pads, groups=groups):
-            kernels, strides = [kernel, kernel], [stride, stride]
-            return helper.make_node(
-                "Conv", weighted, [name], name, kernel_shape=kernels, strides=strides, pads=pads, group=groups
-            )
+            sizes = {"kernel_shape": [kernel, kernel], "strides": [stride, stride], "pads": pads}
+            made = node("Conv", "weight", "bias", group=groups, **sizes)
         case Relu():
-            return helper.make_node("Relu", [above], [name], name)
+            made = node("Relu")
         case Norm(size=size, alpha=alpha, beta=beta, bias=bias):
-            return helper.make_node("LRN", [above], [name], name, size=size, alpha=alpha, beta=beta, bias=bias)
+            made = node("LRN", size=size, alpha=alpha, beta=beta, bias=bias)
         case Pool(kernel=kernel, stride=stride):
-            kernels, strides = [kernel, kernel], [stride, stride]
-            return helper.make_node(
-                "MaxPool", [above], [name], name, kernel_shape=kernels, strides=strides, ceil_mode=1
-            )
+            made = node("MaxPool", kernel_shape=[kernel, kernel], strides=[stride, stride], ceil_mode=1)
+        case Flatten():
+            made = node("Flatten")
         case Dense():
-            return helper.make_node("Gemm", weighted, [name], name, transB=1)
+            made = node("Gemm", "weight", "bias", transB=1)
         case Softmax():
-            return helper.make_node("Softmax", [above], [name], name, axis=1)
+            made = node("Softmax", axis=1)
+    return made
