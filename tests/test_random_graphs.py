@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oracle import Oracle
 
 from zfviz.graph.companion import build_companion
-from zfviz.graph.rules import METHODS
+from zfviz.graph.rules import METHODS, registered_rules
 from zfviz.runtime.loading import load
 from zfviz.tolerances import WHOLE_NET
 
@@ -97,6 +97,8 @@ STEPS = (
     'OUT = RoiAlign<coordinate_transformation_mode = "half_pixel", output_height = 6, output_width = 6, '
     "sampling_ratio = 2>(A, region, first_image)",
     "OUT_i = ArgMax<axis = 1, keepdims = 0>(A) OUT_h = OneHot<axis = 1>(OUT_i, depth, off_on) OUT = Mul(A, OUT_h)",
+    "OUT_i = ArgMin<axis = 1, keepdims = 0>(A) OUT_h = OneHot<axis = 1>(OUT_i, depth, off_on) OUT = Add(A, OUT_h)",
+    "OUT_p = NonZero(A) OUT_n = Size(OUT_p) OUT_f = Cast<to = 1>(OUT_n) OUT_r = Reciprocal(OUT_f) OUT = Mul(A, OUT_r)",
     "OUT_n = Size(A) OUT_f = Cast<to = 1>(OUT_n) OUT_s = Shape(A) OUT_r = Reshape(A, OUT_s) OUT = Div(OUT_r, OUT_f)",
     *(f"OUT_s = {op}(A) OUT = Add(A, OUT_s)" for op in ("Sign", "Round", "Floor", "Ceil")),
     # stairs: differences tell nothing of their slope, which is taken to be that of the line through them
@@ -208,6 +210,11 @@ def hold(body: str, seed: int) -> None:
             slope = np.vdot(signal, ahead - behind) / (2 * STEP)
             scale = max(np.linalg.norm(expected), 1e-6) * np.linalg.norm(direction)
             assert abs(np.vdot(pixels, direction) - slope) < 1e-3 * scale
+
+
+def test_the_steps_draw_every_op_that_has_a_rule() -> None:
+    drawn = set(re.findall(r"= (\w+)[<(]", " ".join((*STEPS, "y = Sum(A)"))))
+    assert {rule.op for rule in registered_rules()} - drawn == set()
 
 
 @pytest.mark.slow

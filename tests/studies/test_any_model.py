@@ -9,6 +9,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 
 import zfviz
 from zfviz.cli.main import main
+from zfviz.errors import LayerError
 
 RNG = np.random.default_rng(3)
 PICTURE = RNG.standard_normal((1, 3, 8, 9), dtype=np.float32)
@@ -62,6 +63,29 @@ def test_a_value_that_does_not_fit_is_refused(name: str, value: object, said: st
     proto = net(GATED, extra=", float[1, 4, 1, 1] scale")
     with pytest.raises(zfviz.ZfvizError, match=said):
         zfviz.load(proto, inputs={name: value})  # type: ignore[dict-item]
+
+
+def test_a_file_of_several_arrays_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "scale.npz", np.ones((1, 4, 1, 1), np.float32))
+    with pytest.raises(zfviz.ZfvizError, match="several arrays"):
+        zfviz.load(net(GATED, extra=", float[1, 4, 1, 1] scale"), inputs={"scale": tmp_path / "scale.npz"})
+
+
+def test_what_is_shaped_by_the_image_is_no_constant() -> None:
+    """The number of positive values is none of an image of zeros, which tells all other shapes."""
+    body = """
+        c = Conv(x, w) r = Relu(c) p = NonZero(r) n = Size(p) f = Cast<to = 1>(n) y = Div(r, f)
+        t = Transpose(p) m = GatherND(r, t) g = Unsqueeze(m, zero)
+    """
+    model = zfviz.load(net(body, zero=np.array([0])))
+    conv = zfviz.activations(model, PICTURE, ["c"])["c"]
+    unit = zfviz.project(model, PICTURE, layer="y", top=1, method="gradient", seed="one")
+    assert unit.pixels.any()
+    assert np.isfinite(unit.pixels).all()
+    assert unit.activations[0] == pytest.approx(conv.max() / (4 * (conv > 0).sum()), rel=1e-5)
+    for find in (zfviz.project, zfviz.activations):
+        with pytest.raises(LayerError, match=r"'g' has shape .*depends on what is in the image"):
+            find(model, PICTURE, "g")
 
 
 def test_a_file_of_objects_is_not_unpickled(tmp_path: Path) -> None:

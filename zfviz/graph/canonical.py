@@ -17,11 +17,14 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from zfviz.errors import ModelError
 from zfviz.graph.fusions import unfold
 from zfviz.graph.opsets import OPSET, convert, first_line, relabel
-from zfviz.graph.protos import stored_constants
+from zfviz.graph.protos import read_by, stored_constants
 from zfviz.graph.reach import dims
 from zfviz.graph.rectifiers import Rectifier, find_rectifiers
 from zfviz.graph.source import SMALL
 from zfviz.graph.unfolding import inline_newest, splice_branches
+
+SHAPED_BY_VALUES = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
+"""The ops that give as many positions as values of their input ask for."""
 
 Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 """Runs a model on an image of zeros and gives the named tensors; the runtime floor provides it."""
@@ -55,13 +58,16 @@ def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -
     weights = dict(stored_constants(spelled.graph))
     seen: dict[str, np.ndarray] = {}
     bare = skeleton(spelled, image, weights, seen)
-    while asked := _unanswered(inferred := _infer(bare), image.name, set(weights), set(seen)):
+    inferred = _infer(bare)
+    varying = _shaped_by_values(inferred, image.name)
+    while asked := _unanswered(inferred, image.name, set(weights), set(seen), varying):
         values = evaluate(spelled, [*asked.constants, *asked.shapes])
         weights |= {name: numpy_helper.from_array(values[name], name) for name in asked.constants}
         seen |= {name: values[name] for name in asked.shapes}
         spelled = splice_branches(spelled, weights)
         weights |= stored_constants(spelled.graph)
         bare = skeleton(spelled, image, weights, seen)
+        inferred = _infer(bare)
     graph = gs.import_onnx(_with_shapes(unfold(convert(bare, OPSET), _kinds(inferred)), bare))
     made_by = {output: node for node in proto.graph.node for output in node.output}
     return _settle(proto, graph, image.name, weights, made_by)
@@ -144,11 +150,25 @@ class _Unanswered:
         return bool(self.constants or self.shapes)
 
 
-def _unanswered(proto: ModelProto, image: str, constants: set[str], answered: set[str]) -> _Unanswered:
+def _shaped_by_values(proto: ModelProto, image: str) -> frozenset[str]:
+    """The tensors whose shape depends on what is in the image, as far as inference can tell."""
+    live, shaped = {image}, set[str]()
+    for node in proto.graph.node:
+        read = read_by(node)
+        if not live.isdisjoint(read):
+            live.update(node.output)
+            if node.op_type in SHAPED_BY_VALUES or not shaped.isdisjoint(read):
+                shaped.update(node.output)
+    return frozenset(shaped - {v.name for v in (*proto.graph.value_info, *proto.graph.output) if _is_static(v)})
+
+
+def _unanswered(
+    proto: ModelProto, image: str, constants: set[str], answered: set[str], varying: frozenset[str]
+) -> _Unanswered:
     known = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if _is_static(v)}
     told = known | answered | {""}
     shapes = [name for node in proto.graph.node for name in node.output if name not in told]
-    return _Unanswered(_computed_constants(proto, known | {image}, constants), shapes)
+    return _Unanswered(_computed_constants(proto, (known | {image}) - varying, constants), shapes)
 
 
 def _computed_constants(proto: ModelProto, known: set[str], constants: set[str]) -> list[str]:

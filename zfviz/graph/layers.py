@@ -9,6 +9,7 @@ from math import ceil, prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from zfviz.errors import LayerError
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.fields import Fields, trace_fields
 from zfviz.graph.image_input import ImageInput
@@ -57,6 +58,11 @@ class Layer:
         """
         if values.dtype.kind in "iu":
             values = (values.astype(np.float32) - self.zero) * np.float32(self.scale)
+        if values.shape[1:] != self.stored[1:] and not self.folded:
+            raise LayerError(
+                f"{self.name!r} has shape {list(values.shape[1:])} for this image; expected {list(self.stored[1:])}: "
+                "how many values it has depends on what is in the image. Choose a layer below."
+            )
         return values.reshape(-1, *self.stored[1:]).transpose(self.order).reshape(-1, *self.shape)
 
     def as_stored(self, values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from onnx import ModelProto, ValueInfoProto, helper
 
 from zfviz.errors import LayerError, ModelError, nearest
@@ -106,8 +107,12 @@ def _read_value(name: str, value: np.ndarray | str | PathLike[str]) -> np.ndarra
     if isinstance(value, np.ndarray):
         return value
     try:
-        return np.load(value, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        found: np.ndarray | NpzFile = np.load(value, allow_pickle=False)
+        if isinstance(found, NpzFile):
+            found.close()
+            raise ValueError("it holds several arrays")
+        return found
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise ModelError(
             f"the value for input {name!r} cannot be read from {value} ({error}); expected a .npy file of plain "
             "numbers, as numpy.save writes it."
