@@ -205,7 +205,7 @@ def test_what_is_made_of_a_model_never_replaces_it(zfviz, tiny_path: Path, tmp_p
     beside = tiny_path.parent / "." / tiny_path.name
     for command in ("expose", "companion"):
         result = zfviz(command, tiny_path, "--layer", "relu2", "-o", beside)
-        assert (result.code, "is the model itself" in result.err) == (2, True)
+        assert (result.code, "is of the model itself" in result.err) == (2, True)
     both = tmp_path / "both.onnx"
     assert zfviz("companion", tiny_path, "--layer", "relu2", "-o", both, "--forward", both).code == 2
     assert not both.exists()

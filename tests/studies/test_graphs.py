@@ -114,3 +114,16 @@ def test_companion_states_what_it_is(tiny) -> None:
     assert (facts["zfviz.layer"], facts["zfviz.method"]) == ("r2", "guided")
     assert back.graph.output[0].name == "pixels"
     assert "signal" in {i.name for i in back.graph.input}
+
+
+def test_the_weights_beside_a_model_are_never_replaced(tiny, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(tiny, path, save_as_external_data=True, location="f.onnx.data", size_threshold=100)
+    before = (tmp_path / "f.onnx.data").read_bytes()
+    model = zfviz.load(path)
+    forward, back = zfviz.expose(model, [LAYER]), zfviz.companion(model, LAYER)
+    with pytest.raises(OutputError, match=r"f\.onnx\.data is of the model itself"):
+        write_pair(forward, tmp_path / "f.onnx", back, tmp_path / "c.onnx", model.source)
+    with pytest.raises(OutputError, match=r"f\.onnx\.data is of the model itself"):
+        write_graph(forward, tmp_path / "f.onnx", model.source, inline_bytes=100)
+    assert (tmp_path / "f.onnx.data").read_bytes() == before

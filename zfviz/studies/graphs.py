@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onnx import ModelProto, TensorProto, numpy_helper
-from onnx.external_data_helper import load_external_data_for_model, set_external_data
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, set_external_data
 
 from zfviz.errors import OutputError
 from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose as expose_tensors
 from zfviz.graph.net import Precision, Unpool
 from zfviz.graph.rules import Method
-from zfviz.graph.source import MAX_INLINE_BYTES, Source
+from zfviz.graph.source import MAX_INLINE_BYTES, Source, outside_tensors
 from zfviz.report.files import write_atomically
 from zfviz.runtime.loading import ModelLike, load
 from zfviz.studies.selection import default_layers
@@ -66,11 +66,12 @@ def write_graph(
 
     Raises OutputError, also where the path is that of the source itself.
     """
-    _keep(source, path)
+    data_path = path.with_name(f"{path.name}.data")
+    _keep(source, path, data_path)
     whole = _with_data(proto, source.folder)
     if sum(map(_size, whole.graph.initializer)) + MARGIN <= inline_bytes:
         return (write_atomically(path, whole.SerializeToString()),)
-    return _write_outside([(whole, path)], path.with_name(f"{path.name}.data"))
+    return _write_outside([(whole, path)], data_path)
 
 
 def write_pair(
@@ -80,22 +81,26 @@ def write_pair(
 
     Raises OutputError, also where a path is that of the source itself.
     """
-    _keep(source, forward_path, back_path)
+    data_path = forward_path.with_name(f"{forward_path.name}.data")
+    _keep(source, forward_path, back_path, data_path)
     if forward_path.resolve().parent != back_path.resolve().parent or forward_path.name == back_path.name:
         raise OutputError(
             f"{forward_path} and {back_path} cannot share weights; expected two files in one folder, since ONNX reads "
             "data from beside the model. Give both the same folder."
         )
     graphs = [(_with_data(forward, source.folder), forward_path), (_with_data(back, source.folder), back_path)]
-    return _write_outside(graphs, forward_path.with_name(f"{forward_path.name}.data"))
+    return _write_outside(graphs, data_path)
 
 
 def _keep(source: Source, *paths: Path) -> None:
-    """Refuse to write over the user's own model."""
-    own = source.folder and source.folder / source.name
+    """Refuse to write over the user's own model, or the weights beside it."""
+    if source.folder is None:
+        return
+    beside = [ExternalDataInfo(tensor).location for tensor in outside_tensors(source.proto)]
+    own = {(source.folder / name).resolve() for name in (source.name, *beside)}
     for path in paths:
-        if path.resolve() == own:
-            raise OutputError(f"{path} is the model itself; expected another file for what is made of it.")
+        if path.resolve() in own:
+            raise OutputError(f"{path} is of the model itself; expected another file for what is made of it.")
 
 
 def _with_data(proto: ModelProto, folder: Path | None) -> ModelProto:
