@@ -71,6 +71,8 @@ MESSAGES = OPTIONS | {
 }
 FIELD = re.compile(r"(\w+):([\w|]+)(\*?)(?:=([^,@]+))?(?:@(\d+))?")
 SKIPPED = r"""\#.*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""  # comments and strings of a prototxt
+KNOWN = {options: {name for name, *_ in FIELD.findall(fields)} for options, fields in OPTIONS.items()}
+TOKEN = rf"{SKIPPED}|[\w.+-]++|[{{}}<>\[\]:]"
 TEST = 1
 TRAINING = {"accuracy", "silence", "hdf5output"}  # and every loss
 
@@ -134,15 +136,21 @@ def read_prototxt(path: Path) -> Message:
 
 def unknown_options(text: str) -> Iterator[tuple[str, str]]:
     """What text_format passed over within the options of a layer: (options, name), such as (relu_param, ceiling)."""
-    inside = [""]
-    for token in re.finditer(rf"{SKIPPED}|\b(\w++)\s*+:?\s*+([{{<])|\b(\w++)\s*+:|[}}>]", text):
-        name = token[1] or token[3]
-        if name and inside[-1] in OPTIONS and name not in WITHOUT_EFFECT and f"{name}:" not in OPTIONS[inside[-1]]:
-            yield inside[-1], name
-        if token[2]:
-            inside.append(name)
-        elif token[0] in ("}", ">"):
-            inside.pop()
+    inside: list[tuple[str, str]] = []  # the messages and lists that are open: the bracket, and whose they are
+    name = before = ""
+    for token in (found[0] for found in re.finditer(TOKEN, text) if not found[0].startswith("#")):
+        bracket, owner = inside[-1] if inside else ("", "")
+        if token in ("{", "<"):  # of a field, or a message in the list of one
+            inside.append((token, owner if bracket == "[" else name))
+        elif token == "[":
+            inside.append((token, name if before == ":" else ""))  # else it is the name of an extension
+        elif token in ("}", ">", "]"):
+            inside = inside[:-1]
+        elif token.isidentifier() and before != ":" and bracket != "[":
+            name = token
+            if owner in OPTIONS and name not in WITHOUT_EFFECT | KNOWN[owner]:
+                yield owner, name
+        before = token
 
 
 def deployed_layers(net: Message) -> list[Message]:

@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["opencv-python-headless>=4.10,<5", "protobuf>=4.25", "zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """A Caffe network as ONNX, without Caffe.
 
@@ -33,7 +36,17 @@ from caffe_files import (
     read_weights,
 )
 from caffe_layers import LAYERS, OPSET, Network, kind, unsupported, wrong
-from converting import FILE, PREPROCESSING, compare, describe, labels_option, output_option, read_labels, run_script
+from converting import (
+    FILE,
+    PREPROCESSING,
+    attach,
+    compare,
+    describe,
+    labels_option,
+    output_option,
+    read_labels,
+    run_script,
+)
 from onnx import ModelProto, helper
 
 from zfviz.errors import ModelError, nearest
@@ -85,10 +98,7 @@ def convert(
     image = next((shape for shape in inputs.values() if len(shape) == 4 and shape[1] in (1, 3)), None)
     if image and preprocessing is None:
         preprocessing = stated_preprocessing(image, layers, mean)
-    classes, shapes = read_labels(labels), [net.shape(name) for name in names]
-    if classes and not any(shape[1:2] == [max(classes) + 1] for shape in shapes):
-        raise ModelError(f"{labels} names {max(classes) + 1} classes; expected as many as an output has: {shapes}")
-    helper.set_model_props(model, describe(preprocessing, classes))
+    attach(model, describe(preprocessing, read_labels(labels)))
     onnx.checker.check_model(model, full_check=True)
     return model
 

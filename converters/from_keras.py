@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["keras>=3.15", "torch>=2.14", "onnxscript>=0.7", "zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """A Keras model as ONNX whose tensors bear the names of its layers: `block1_conv1`.
 
@@ -21,10 +24,21 @@ from unittest import mock
 
 import click
 import converting
+import numpy as np
 import onnx_ir
 import torch
-from converting import PREPROCESSING, compare, describe, labels_option, output_option, read_labels, run_script
-from onnx import ModelProto, helper
+from converting import (
+    PREPROCESSING,
+    attach,
+    compare,
+    describe,
+    labels_option,
+    output_option,
+    random_images,
+    read_labels,
+    run_script,
+)
+from onnx import ModelProto
 from onnxscript import optimizer
 from torch import nn
 
@@ -84,12 +98,15 @@ def convert(
             raise ModelError(f"{source} without its preprocessing takes prepared pixels; say how by --preprocessing.")
         metadata = describe(preprocessing or preset, read_labels(labels))
         proto = write(model, shape)
-    helper.set_model_props(proto, metadata)
+    attach(proto, metadata)
     return proto
 
 
 def read_model(path: str) -> tuple[keras.Model, str]:
-    """The model in a file, and the likely preprocessing: raw pixels where it scales them itself, else 0 to 1."""
+    """The model in a file, and the likely preprocessing: raw pixels for one that scales them or is 8-bit, else 0 to 1.
+
+    What scales them may lie in a model within the model.
+    """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
@@ -97,8 +114,10 @@ def read_model(path: str) -> tuple[keras.Model, str]:
             f"{path} cannot be read by Keras {keras.__version__} ({reason(error)}); expected a whole model of "
             "model.save, of known layers, without Lambda. Save it again, or register its classes and call convert()."
         ) from error
-    scales = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in model.layers)
-    return model, "raw" if scales else "unit"
+    scaling = keras.layers.Rescaling | keras.layers.Normalization
+    raw = any(isinstance(layer, scaling) for layer in model._flatten_layers())  # `layers` has only the outermost
+    raw = raw or any(tensor.dtype == "uint8" for tensor in getattr(model, "inputs", None) or [])
+    return model, "raw" if raw else "unit"
 
 
 def make_application(name: str, weights: str | None, arguments: Mapping[str, Any]) -> tuple[keras.Model, str]:
@@ -155,7 +174,7 @@ def write(model: keras.Model, shape: Sequence[int]) -> ModelProto:
     if size > MAX_INLINE_BYTES:
         raise ModelError(f"the weights take {size / 2**30:.2f} GiB; expected less than 2, all that an ONNX file holds.")
     watched = Watched(model).eval()
-    images = example(model, shape)
+    images = torch.from_numpy(example(model, shape))
     try:
         with torch.no_grad():
             expected = [value.numpy() for value in watched(images)]
@@ -176,13 +195,14 @@ def write(model: keras.Model, shape: Sequence[int]) -> ModelProto:
     return exported.model_proto
 
 
-def example(model: keras.Model, shape: Sequence[int]) -> torch.Tensor:
+def example(model: keras.Model, shape: Sequence[int]) -> np.ndarray:
     """Three random images for the model, of `shape` in what it leaves open."""
-    inputs = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or [keras.Input(shape)]]
+    tensors = getattr(model, "inputs", None) or [keras.Input(shape)]
+    inputs = [tuple(tensor.shape) for tensor in tensors]
     if len(inputs) != 1 or len(inputs[0]) != 1 + len(shape):
         raise ModelError(f"{model.name} takes {inputs}; expected one tensor of images [N, H, W, C].")
     sizes = [given if size is None else size for size, given in zip(inputs[0][1:], shape, strict=True)]
-    return torch.rand(3, *sizes, generator=torch.Generator().manual_seed(0))
+    return random_images((3, *sizes), keras.backend.standardize_dtype(tensors[0].dtype))
 
 
 def rename(model: onnx_ir.Model, names: Sequence[str]) -> None:

@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["tensorflow>=2.21", "tf2onnx>=1.17", "zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """A SavedModel or a frozen graph of TensorFlow as ONNX, by tf2onnx; nodes keep the names that TensorFlow gives them.
 
@@ -21,9 +24,20 @@ from typing import Any
 import click
 import numpy as np
 import onnx
-from converting import PREPROCESSING, compare, describe, labels_option, output_option, read_labels, reason, run_script
+from converting import (
+    PREPROCESSING,
+    attach,
+    compare,
+    describe,
+    labels_option,
+    output_option,
+    random_images,
+    read_labels,
+    reason,
+    run_script,
+)
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from zfviz.cli.options import numbers
 from zfviz.errors import ModelError, UnsupportedError, nearest
@@ -41,25 +55,27 @@ def convert(
     image: str | None = None,
     results: Sequence[str] = (),
     shape: Sequence[int] = (224, 224, 3),
-    preprocessing: str = "unit",
+    preprocessing: str | None = None,
     labels: str | Path | None = None,
 ) -> ModelProto:
     """The ONNX model of `source`, the folder of a SavedModel or the file of a frozen graph.
 
     Images go into the tensor `image` of a frozen graph, and `results` come out; by default its only placeholder, and
     what nothing reads. `shape`, [H, W, C], is for what the graph leaves open when it is checked. `preprocessing` is a
-    preset or a JSON file (TensorFlow Hub's models take 0 to 1, "unit"), `labels` a file of class names; both go into
-    the metadata. Raises ModelError for what cannot be read, UnsupportedError for ops that ONNX has not, and
-    VerificationError where onnxruntime computes something else.
+    preset or a JSON file, by default what TensorFlow Hub's models take: 0 to 1, "unit", or "raw" for uint8; `labels` is
+    a file of class names; both go into the metadata. Raises ModelError for what cannot be read or run, UnsupportedError
+    for ops that ONNX has not, and VerificationError where onnxruntime computes something else.
     """
-    metadata = describe(preprocessing, read_labels(labels))
+    names = read_labels(labels)
     path = Path(source)
     path = path.parent if path.name == "saved_model.pb" else path
     with tf.device("/cpu:0"):
         function = read_saved_model(path) if path.is_dir() else read_frozen(path, image, results)
+        images = example(function, shape)
+        metadata = describe(preprocessing or ("raw" if images.dtype == np.uint8 else "unit"), names)
         proto = write(function)
-        check(proto, function, shape)
-    helper.set_model_props(proto, metadata)
+        check(proto, function, images)
+    attach(proto, metadata)
     return proto
 
 
@@ -92,24 +108,30 @@ def read_frozen(path: Path, image: str | None, results: Sequence[str]) -> Any:
         ) from error
     read = {name.lstrip("^").split(":")[0] for node in graph.node for name in node.input}
     inputs = [image] if image else [node.name for node in graph.node if node.op == "Placeholder"]
-    ends = list(results) or [
-        node.name for node in graph.node if node.name not in {*read, *inputs} and node.op != "NoOp"
-    ]
-    known = {node.name for node in graph.node}
+    known = {node.name: len(imported.graph.get_operation_by_name(node.name).outputs) for node in graph.node}
+    ends = list(results) or [name for name, count in known.items() if count and name not in {*read, *inputs}]
     for name in (*inputs, *ends):
-        if name.split(":")[0] not in known:
+        node, _, place = name.partition(":")
+        if node not in known:
             raise ModelError(f"no tensor {name!r} in {path.name}; {nearest(name, known)}.")
+        if place not in ("", *map(str, range(known[node]))) or not known[node]:
+            gives = ", ".join(f"{node}:{number}" for number in range(known[node])) or "nothing. Choose another node"
+            raise ModelError(f"no tensor {name!r} in {path.name}; {node} gives {gives}.")
     if len(inputs) != 1 or not ends:
         raise ModelError(f"{path.name} takes {inputs} and gives {ends}; expected one image. Say --image and --result.")
-    tensors = [imported.graph.get_tensor_by_name(name if ":" in name else f"{name}:0") for name in (*inputs, *ends)]
-    return imported.prune(tensors[0], tensors[1:])
+    full = (f"{node}:{place or 0}" for node, _, place in (name.partition(":") for name in (*inputs, *ends)))
+    tensors = [imported.graph.get_tensor_by_name(name) for name in full]
+    try:
+        return imported.prune(tensors[0], tensors[1:])
+    except Exception as error:
+        raise ModelError(
+            f"{path.name} does not make {ends} of {inputs[0]} ({reason(error)}); expected results that need nothing "
+            "else. Mend --image and --result."
+        ) from error
 
 
 def write(function: Any) -> ModelProto:
     """The function in ONNX."""
-    if len(function.inputs) != 1:
-        names = [tensor.name for tensor in function.inputs]
-        raise ModelError(f"the model takes {names}; expected one tensor of images [N, H, W, C].")
     inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (function.inputs, function.outputs))
     try:
         proto, _ = tf2onnx.convert.from_graph_def(
@@ -131,15 +153,26 @@ def write(function: Any) -> ModelProto:
     return proto
 
 
-def check(proto: ModelProto, function: Any, shape: Sequence[int]) -> None:
-    """Print how far onnxruntime is from TensorFlow on random images; VerificationError where it is too far."""
-    wanted = function.inputs[0].shape
-    if wanted.rank not in (None, 1 + len(shape)):
-        raise ModelError(f"the model takes {wanted}; expected one tensor of images [N, H, W, C].")
-    open_sizes = wanted if wanted.rank else [None] * 4
+def example(function: Any, shape: Sequence[int]) -> np.ndarray:
+    """Random images for the function: three where their number is open, of `shape` in what else is open."""
+    takes = [(tensor.name, tensor.shape) for tensor in function.inputs]
+    if len(takes) != 1 or takes[0][1].rank not in (None, 1 + len(shape)):
+        found = ", ".join(f"{name} {sizes}" for name, sizes in takes) or "nothing"
+        raise ModelError(f"the model takes {found}; expected one tensor of images [N, H, W, C].")
+    open_sizes = takes[0][1] if takes[0][1].rank else [None] * (1 + len(shape))
     sizes = [given if size is None else size for size, given in zip(open_sizes, (3, *shape), strict=True)]
-    images = np.random.default_rng(0).random(sizes, np.float32)
-    expected = [value.numpy() for value in function(tf.constant(images))]
+    return random_images(sizes, function.inputs[0].dtype.name)
+
+
+def check(proto: ModelProto, function: Any, images: np.ndarray) -> None:
+    """Print how far onnxruntime is from TensorFlow on these images; VerificationError where it is too far."""
+    try:
+        expected = [value.numpy() for value in function(tf.constant(images))]
+    except Exception as error:
+        raise ModelError(
+            f"TensorFlow cannot run it on {images.dtype} images of {images.shape} ({reason(error)}); expected a graph "
+            "for them. Mend --shape."
+        ) from error
     compare(proto, {proto.graph.input[0].name: images}, expected, "TensorFlow")
 
 
@@ -149,7 +182,7 @@ def check(proto: ModelProto, function: Any, shape: Sequence[int]) -> None:
 @click.option("--image", metavar="NAME", help="The tensor of a frozen graph that takes images.")
 @click.option("--result", "results", multiple=True, metavar="NAME", help="What comes out of it; may be given again.")
 @click.option("--shape", callback=numbers, default="224,224,3", show_default=True, help="H,W,C, where left open.")
-@click.option("--preprocessing", default="unit", show_default=True, help=PREPROCESSING)
+@click.option("--preprocessing", help=f"{PREPROCESSING} [default: unit, or raw for uint8]")
 @labels_option
 def main(source: Path, output: Path, **options: Any) -> None:
     """Write a SavedModel or a frozen graph of TensorFlow as ONNX for zfviz, checked with onnxruntime."""

@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["torch>=2.14", "onnxscript>=0.7", "safetensors>=0.4", "zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """A network of torch as ONNX whose tensors bear the names of its modules: `layer1.0.relu`.
 
@@ -25,25 +28,28 @@ from typing import Any
 from unittest import mock
 
 import click
+import numpy as np
 import onnx_ir
 import safetensors.torch
 import torch
 from converting import (
     FILE,
     PREPROCESSING,
+    attach,
     compare,
     describe,
     labels_option,
     output_option,
+    random_images,
     read_labels,
     reason,
     run_script,
 )
-from onnx import ModelProto, helper
+from onnx import ModelProto
 from onnxscript import optimizer
 from torch import nn
 from torch.export import Dim, ExportedProgram
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+from torch.export.passes import move_to_device_pass
 from torch.utils._pytree import tree_leaves
 
 from zfviz.cli.options import numbers
@@ -61,16 +67,17 @@ def convert(
     weights: str | Path | None = None,
     arguments: Mapping[str, Any] | None = None,
     shape: Sequence[int] = (3, 224, 224),
-    preprocessing: str = "imagenet",
+    preprocessing: str | None = None,
     labels: str | Path | None = None,
 ) -> ModelProto:
     """The ONNX model of `source`, "module:function" or a .pt2 file, for images float32 [N, *shape], N left open.
 
     The function is called with `arguments`, and the file `weights` loaded into what it makes. `preprocessing` is a
-    preset or a JSON file, `labels` a file of class names; both go into the metadata. Raises ModelError for what cannot
-    be read, loaded, traced or written in ONNX, and VerificationError where onnxruntime computes something else.
+    preset or a JSON file, by default imagenet, or raw for a program that takes uint8; `labels` is a file of class
+    names; both go into the metadata. Raises ModelError for what cannot be read, loaded, traced, run or written in ONNX,
+    and VerificationError where onnxruntime computes something else.
     """
-    metadata = describe(preprocessing, read_labels(labels))
+    names = read_labels(labels)
     if source.endswith(".pt2"):
         if weights or arguments:
             raise ModelError(f"{source} has its weights; expected neither weights nor arguments. Leave them out.")
@@ -80,10 +87,12 @@ def convert(
         run = make_module(source, arguments or {})
         if weights:
             load_weights(run, Path(weights))
-        program = trace(run.float().eval(), shape)
+        program = trace(on_cpu(run), shape)
+    images = example(program, shape)
+    metadata = describe(preprocessing or ("raw" if images.dtype == np.uint8 else "imagenet"), names)
     proto = write(program)
-    check(proto, run, example(program, shape))
-    helper.set_model_props(proto, metadata)
+    check(proto, run, images)
+    attach(proto, metadata)
     return proto
 
 
@@ -105,9 +114,11 @@ def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Put a state_dict from a file into the module; ModelError names what is missing, too much, or of another shape."""
     state, own = read_weights(path), module.state_dict()
-    for prefix in WRAPPERS:
-        if not any(name.startswith(prefix) for name in own):
-            consume_prefix_in_state_dict_if_present(state, prefix)
+    while not state.keys() & own.keys():  # a network may have a child that is called as a wrapper is
+        prefix = next((prefix for prefix in WRAPPERS if any(name.startswith(prefix) for name in state)), None)
+        if prefix is None:
+            break
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
     try:
         missing, unexpected = module.load_state_dict(state, strict=False)
         problems = [f"it lacks {name!r} ({nearest(name, state)})" for name in missing]
@@ -123,7 +134,10 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The state_dict in a file of torch.save or safetensors, also where it is nested in a checkpoint."""
-    remedy = "expected a state_dict of torch.save or safetensors. Save model.state_dict() where the file comes from."
+    remedy = (
+        "expected a state_dict, names and their tensors, of torch.save or safetensors. Save model.state_dict() where "
+        "the file comes from."
+    )
     try:
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
@@ -137,26 +151,42 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     for key in NESTS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        found = ", ".join(map(repr, state)) if isinstance(state, dict) else type(state).__name__
         raise ModelError(f"{path} holds {found[:200]}; {remedy}")
     return state
 
 
 def read_program(path: str) -> ExportedProgram:
     """The program in a file of torch.export.save, without running any pickle that is in it."""
-    remedy = "expected tensors and a program, as torch.export.save writes them. Export it again."
+    remedy = "expected tensors and a program, as torch.export.save writes them. Export it again, on the CPU."
     try:
         with zipfile.ZipFile(path) as archive:
             objects = [name for name in archive.namelist() if PICKLES.search(name)]
         # torch.export.load falls back to unrestricted pickles, unless it is told not to
         with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"):
             program = None if objects else torch.export.load(path)
+        values = [node.meta.get("val") for node in program.graph.nodes] if program else []
+        if program and any(isinstance(value, torch.Tensor) and value.device.type != "cpu" for value in values):
+            program = move_to_device_pass(program, "cpu")
     except Exception as error:
         raise ModelError(f"{path} cannot be read by torch {torch.__version__} ({reason(error)}); {remedy}") from error
     if program is None:
         raise ModelError(f"{path} holds an object that can run any program, {objects[0]}: it was not read; {remedy}")
     return program
+
+
+def on_cpu(module: nn.Module) -> nn.Module:
+    """The module as it is run here: on the CPU, in float32, not in training."""
+    try:
+        return module.float().cpu().eval()
+    except Exception as error:  # it is somebody's program
+        raise ModelError(
+            f"the {type(module).__name__} cannot be brought to the CPU ({reason(error)}); expected a module that has "
+            "its weights. Have the function make it on the CPU."
+        ) from error
 
 
 def trace(module: nn.Module, shape: Sequence[int]) -> ExportedProgram:
@@ -168,13 +198,15 @@ def trace(module: nn.Module, shape: Sequence[int]) -> ExportedProgram:
     except Exception as error:
         raise ModelError(
             f"torch.export cannot trace the module on images of {tuple(shape)} ({reason(error)}); expected no branch "
-            "on values and no fixed batch. Mend --shape or forward, or torch.export it for one batch yourself."
+            "on values, no fixed batch and no other device. Mend --shape or forward, or torch.export it for one batch "
+            "yourself."
         ) from error
 
 
 def write(program: ExportedProgram) -> ModelProto:
     """The program in ONNX, as torch.export has it: no norm is folded into a convolution, and each tensor is named."""
-    size = sum(value.nbytes for value in (*program.state_dict.values(), *program.constants.values()))
+    values = (*program.state_dict.values(), *program.constants.values())
+    size = sum(value.nbytes for value in values if isinstance(value, torch.Tensor))
     if size > MAX_INLINE_BYTES:
         raise ModelError(
             f"the weights take {size / 2**30:.2f} GiB; expected less than 2, all that one ONNX file holds. Use "
@@ -229,24 +261,31 @@ def rename(model: onnx_ir.Model, names: Mapping[str, str]) -> None:
                 node.name = output.name = unique[output.name]
 
 
-def example(program: ExportedProgram, shape: Sequence[int]) -> torch.Tensor:
+def example(program: ExportedProgram, shape: Sequence[int]) -> np.ndarray:
     """Random images for the program: three where their number is open, of `shape` in what else is open."""
-    wanted = program.graph_signature.user_inputs
-    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
-    found = [tuple(value.shape) for value in values]
-    if len(found) != 1 or len(found[0]) != 1 + len(shape):
+    placeholders = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    values = [placeholders.get(wanted, wanted) for wanted in program.graph_signature.user_inputs]  # or a constant
+    found = [tuple(value.shape) if isinstance(value, torch.Tensor) else value for value in values]
+    if len(found) != 1 or not isinstance(found[0], tuple) or len(found[0]) != 1 + len(shape):
         raise ModelError(f"the program takes {found or 'nothing'}; expected one tensor of images [N, C, H, W].")
     sizes = [given if isinstance(size, torch.SymInt) else size for size, given in zip(*found, (3, *shape), strict=True)]
     if isinstance(found[0][0], int):
         click.echo(f"batch: always {sizes[0]}, since the program was exported so", err=True)
-    return torch.rand(sizes, generator=torch.Generator().manual_seed(0)).to(values[0].dtype)
+    return random_images(sizes, str(values[0].dtype).removeprefix("torch."))
 
 
-def check(proto: ModelProto, run: Callable[[torch.Tensor], Any], images: torch.Tensor) -> None:
+def check(proto: ModelProto, run: Callable[[torch.Tensor], Any], images: np.ndarray) -> None:
     """Print how far onnxruntime is from torch on these images; VerificationError where it is too far."""
-    with torch.no_grad():
-        expected = [value.double().numpy() for value in tree_leaves(run(images)) if isinstance(value, torch.Tensor)]
-    compare(proto, {"image": images.numpy()}, expected, "torch")
+    try:
+        with torch.no_grad():
+            values = [value for value in tree_leaves(run(torch.from_numpy(images))) if isinstance(value, torch.Tensor)]
+            expected = [value.double().cpu().numpy() for value in values]
+    except Exception as error:  # it is somebody's program
+        raise ModelError(
+            f"torch cannot run it on {images.dtype} images of {images.shape} on the CPU ({reason(error)}); expected a "
+            "program for them. Mend --shape, or export it on the CPU, for any number of images from 2."
+        ) from error
+    compare(proto, {"image": images}, expected, "torch")
 
 
 @click.command()
@@ -255,7 +294,7 @@ def check(proto: ModelProto, run: Callable[[torch.Tensor], Any], images: torch.T
 @click.option("--weights", type=FILE, help="A state_dict: of torch.save, or .safetensors.")
 @click.option("--arguments", type=json.loads, default="{}", metavar="JSON", help="Keyword arguments of the function.")
 @click.option("--shape", callback=numbers, default="3,224,224", show_default=True, help="One image: C,H,W.")
-@click.option("--preprocessing", default="imagenet", show_default=True, help=PREPROCESSING)
+@click.option("--preprocessing", help=f"{PREPROCESSING} [default: imagenet, or raw for uint8]")
 @labels_option
 def main(source: str, output: Path, **options: Any) -> None:
     """Write a network of torch, module:function or a .pt2 file, as ONNX for zfviz, checked with onnxruntime."""

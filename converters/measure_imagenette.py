@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """Error rates of a network on the validation pictures of Imagenette, prepared and run as `zfviz project` does it.
 

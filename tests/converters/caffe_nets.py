@@ -1,17 +1,11 @@
 """Networks of Caffe for the tests: their files, written byte by byte, since the converter must not judge itself."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-CONVERTERS = Path(__file__).parents[2] / "converters"
-sys.path.insert(0, str(CONVERTERS))
-
-import from_caffe  # noqa: E402, F401 (the tests have it from here)
 
 Weights = Mapping[str, Sequence[np.ndarray]]
 Shapes = Mapping[str, Sequence[tuple[int, ...]]]

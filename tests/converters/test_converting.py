@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+import converting
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -11,9 +12,6 @@ from onnx import ModelProto, TensorProto, helper
 from zfviz.errors import ImageError, ModelError, VerificationError
 from zfviz.images.labels import find_labels
 from zfviz.images.preprocessing import PRESETS, find_preprocessing
-
-sys.path.append(str(Path(__file__).parents[2] / "converters"))
-import converting
 
 
 @pytest.mark.parametrize(
@@ -60,6 +58,10 @@ def test_preprocessing_is_a_preset_a_file_or_made(tmp_path: Path, capsys: pytest
         ([1, np.nan], [1, 2], np.inf),
         ([1, 2], [1, np.nan], np.inf),
         ([-np.inf, 3], [-np.inf, 4], 0.25),
+        ([np.inf, 1], [-np.inf, 1], np.inf),
+        ([np.inf, 1], [np.nan, 1], np.inf),
+        ([np.nan, 1], [np.inf, 1], np.inf),
+        ([np.nan, 1], [np.nan, 1], 0),
         ([np.nan, np.nan], [np.nan, np.nan], np.inf),  # nothing was compared
         ([1, 1], [1], np.inf),
         ([], [], 0),
@@ -94,6 +96,69 @@ def test_the_output_that_is_farthest_is_named(capsys: pytest.CaptureFixture[str]
     with pytest.raises(VerificationError, match=told):
         converting.compare(doubling(), {"image": x}, wrong, "Caffe")
     converting.compare(doubling(), {"image": x}, wrong, "Caffe", tolerance=0.3)
+
+
+def test_as_many_tensors_are_compared_as_there_are() -> None:
+    x = np.array([[1, 2]], np.float32)
+    with pytest.raises(ModelError, match="Caffe gives 1 tensors, the ONNX model 2; expected as many"):
+        converting.compare(doubling(), {"image": x}, [2 * x], "Caffe")
+
+
+def with_outputs(*shapes: tuple[int | str, ...] | None) -> ModelProto:
+    outputs = [helper.make_tensor_value_info(f"y{n}", TensorProto.FLOAT, shape) for n, shape in enumerate(shapes)]
+    return helper.make_model(helper.make_graph([], "any", [], outputs))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fit"),
+    [
+        ([("N", 80)], True),
+        ([("N", 81)], False),
+        ([("N", 79)], False),
+        ([("N", 1000), ("N", 80)], True),
+        ([("N", 80, 1, 1)], True),
+        ([("N", 80, 32, 48)], True),
+        ([("N", 32, 48, 80)], True),
+        ([("N", 21, 32, 48)], False),
+        ([("N", 84)], False),
+        ([("N", 84, 8400)], True),  # a box and the classes
+        ([("N", 25200, 85)], True),  # and whether there is a thing in it
+        ([("N", 255, 13, 13)], True),  # three boxes
+        ([("N", 100, 4), ("N", 100, 81)], False),
+        ([("N", 100, 4), ("N", 100, 80)], True),
+        ([("N", 100, 4), ("N",)], True),  # numbers of classes, not scores
+        ([("N", "classes")], True),
+        ([None], True),
+        ([("N", 21, "y", "x")], False),
+    ],
+)
+def test_labels_are_refused_where_they_fit_no_output(shapes: list[tuple[int | str, ...] | None], fit: bool) -> None:
+    proto = with_outputs(*shapes)
+    entries = converting.describe(None, {number: f"class {number}" for number in range(80)})
+    if fit:
+        converting.attach(proto, entries)
+        assert len(find_labels({entry.key: entry.value for entry in proto.metadata_props}, None, None)) == 80
+    else:
+        with pytest.raises(
+            ModelError, match=r"the labels name 80 classes; expected as many as an output has: y0 \['\?'"
+        ):
+            converting.attach(proto, entries)
+        assert not proto.metadata_props
+    converting.attach(proto, converting.describe("caffe", {}))
+    assert find_preprocessing(None, {entry.key: entry.value for entry in proto.metadata_props}, None).colour == "BGR"
+
+
+def test_images_are_of_the_whole_range_of_what_zfviz_puts_in() -> None:
+    whole = converting.random_images((2, 3, 32, 32), "uint8")
+    assert (whole.dtype, whole.min(), whole.max()) == (np.uint8, 0, 255)
+    for name in ("float16", "float32", "float64"):
+        some = converting.random_images((2, 3, 32, 32), name)
+        assert (some.dtype.name, some.shape) == (name, (2, 3, 32, 32))
+        assert 0 <= some.min() < 0.1
+        assert 0.9 < some.max() <= 1
+    for name in ("int64", "bfloat16", "string", "bool"):
+        with pytest.raises(ModelError, match=f"images of {name}; expected float32"):
+            converting.random_images((1,), name)
 
 
 def test_the_reason_is_what_is_at_the_root_in_one_line() -> None:

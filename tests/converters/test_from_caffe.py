@@ -1,15 +1,15 @@
 """Whole networks of Caffe: what OpenCV computes, what zfviz sees, and what is refused."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import from_caffe
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from caffe_nets import ALEXNET, NETS, Weights, blob, caffemodel, draw, from_caffe, opencv, write_net
+from caffe_nets import ALEXNET, NETS, Weights, blob, caffemodel, draw, opencv, write_net
+from commands import run, shell
 from onnx import ModelProto
 
 import zfviz
@@ -17,18 +17,12 @@ from zfviz.errors import ModelError
 from zfviz.images.labels import find_labels
 from zfviz.images.preprocessing import find_preprocessing
 
-SCRIPT = Path(from_caffe.__file__)
 FIRST = "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }"
 
 
 @pytest.fixture
 def alexnet(tmp_path: Path) -> tuple[Path, Path]:
     return write_net(tmp_path, "alexnet")
-
-
-def run(model: ModelProto, x: np.ndarray, *names: str) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(list(names) or None, {model.graph.input[0].name: x})
 
 
 def image(model: ModelProto, batch: int = 2) -> np.ndarray:
@@ -90,6 +84,18 @@ def convert_text(folder: Path, text: str, weights: Weights | None = None, **opti
     prototxt.write_text(text)
     file.write_bytes(caffemodel(weights or {"none": [np.ones(1)]}))
     return from_caffe.convert(prototxt, file, **options)
+
+
+def test_messages_may_come_in_a_list(tmp_path):
+    first = "input: ['data', 'more'] input_shape: [ { dim: [1, 3, 8, 8] }, < dim: 1 dim: 3 dim: 8 dim: 8 > ]"
+    both = """layer: [
+        # one comment, with a } in it
+        { name: 'scale' type: 'Power' bottom: 'data' top: 'scale' power_param # and another
+          { scale: 2 }, param: [ { lr_mult: 1 }, { lr_mult: 2 } ] },
+        { name: 'sum' type: 'Eltwise' bottom: ['scale', "more"] top: 'sum' eltwise_param < coeff: [1, -1] > } ]"""
+    model = convert_text(tmp_path, first + both)
+    assert [value.name for value in model.graph.input] == ["data", "more"]
+    assert [node.name for node in model.graph.node if "/" not in node.name] == ["scale", "sum"]
 
 
 RULES = {
@@ -167,12 +173,8 @@ def test_zfviz_projects(name, tmp_path):
     assert np.abs(found.pixels).max() > 0
 
 
-def run_script(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
 def test_script_writes_the_file_and_says_how_far_opencv_is(alexnet, tmp_path):
-    done = run_script(*alexnet, "-o", tmp_path / "net.onnx", "--mean", "104,117,123")
+    done = shell(from_caffe, tmp_path, *alexnet, "-o", tmp_path / "net.onnx", "--mean", "104,117,123")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'net.onnx'}\n"
     assert "preprocessing: BGR" in done.stderr
@@ -187,11 +189,11 @@ def test_script_refuses_what_differs_from_opencv_unless_it_is_told(tmp_path):
     layer = "layer { name: 'log' type: 'Log' bottom: 'data' top: 'log' log_param { shift: 999 } }"
     convert_text(tmp_path, f"{FIRST} {layer}")
     files = tmp_path / "deploy.prototxt", tmp_path / "net.caffemodel"
-    done = run_script(*files, "-o", tmp_path / "net.onnx")
+    done = shell(from_caffe, tmp_path, *files, "-o", tmp_path / "net.onnx")
     assert done.returncode == 1
     assert re.search(r"^from_caffe: largest difference from OpenCV: .*; --no-check writes it\.", done.stderr, re.M)
     assert not (tmp_path / "net.onnx").exists()
-    assert run_script(*files, "-o", tmp_path / "net.onnx", "--no-check").returncode == 0
+    assert shell(from_caffe, tmp_path, *files, "-o", tmp_path / "net.onnx", "--no-check").returncode == 0
     assert (tmp_path / "net.onnx").exists()
 
 
@@ -209,9 +211,8 @@ def test_script_without_opencv_says_so(alexnet, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["-o", "net.onnx"], ["gone.prototxt", "gone.caffemodel", "-o", "net.onnx"]])
-def test_script_exits_with_2_for_bad_use_and_bad_files(arguments, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = run_script(*arguments)
+def test_script_exits_with_2_for_bad_use_and_bad_files(arguments, tmp_path):
+    done = shell(from_caffe, tmp_path, *arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import from_caffe
 import numpy as np
 import onnxruntime
 import pytest
-from caffe_nets import caffemodel, from_caffe, opencv
+from caffe_nets import caffemodel, opencv
 from numpy.lib.stride_tricks import sliding_window_view
 
 Array = np.ndarray

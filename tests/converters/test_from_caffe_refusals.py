@@ -1,10 +1,14 @@
 """What the converter of Caffe refuses: each time it says what it found and what it expected."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
 
+import from_caffe
 import numpy as np
 import pytest
-from caffe_nets import ALEXNET, ALEXNET_SHAPES, blob, caffemodel, draw, field, from_caffe, write_net
+from caffe_files import read_prototxt
+from caffe_nets import ALEXNET, ALEXNET_SHAPES, blob, caffemodel, draw, field, write_net
 
 from zfviz.errors import ModelError, UnsupportedError, ZfvizError
 
@@ -43,6 +47,14 @@ TEXTS = {
         "relu_param has ceiling",
     ),
     "a message that is not": (layer("type: 'ReLU' relu_param { more { less: 1 } }"), "relu_param has more"),
+    "an option in a list": (
+        f"{FIRST} layer: [ {{ name: 'it' type: 'ReLU' bottom: 'data' top: 'y' relu_param {{ ceiling: 6 }} }} ]",
+        "relu_param has ceiling",
+    ),
+    "an option behind a comment": (layer("type: 'ReLU' relu_param # new\n { ceiling: 6 }"), "relu_param has ceiling"),
+    "the end of another name": (layer("type: 'ReLU' relu_param { slope: 0 }"), "relu_param has slope"),
+    "a list that is open": ("input: 'data' input_shape: [ { dim: 1 }", "is no prototxt"),
+    "too many ends": (f"{FIRST} }} ] >", "is no prototxt"),
     "a convolution in 3D": (layer("type: 'Convolution' convolution_param { axis: 2 }"), "axis 2"),
     "no kernel": (layer("type: 'Convolution' convolution_param { num_output: 2 }"), "kernel_size"),
     "no stride": (layer("type: 'Pooling' pooling_param { kernel_size: 2 stride: 0 }"), "stride"),
@@ -195,3 +207,18 @@ def test_labels_are_refused_where_they_are_not_as_many_as_classes(tmp_path):
         from_caffe.convert(*files, labels=labels)
     with pytest.raises(ModelError, match="gone cannot be read"):
         from_caffe.convert(*files, labels=tmp_path / "gone")
+
+
+def test_any_text_is_read_or_refused(tmp_path):
+    """Tokens in another order, and brackets above all: no text ends in another error."""
+    rng = np.random.default_rng(0)
+    more = "layer: [ { name: 'a' relu_param # new\n { negative_slope: 0 } }, < name: 'b' top: ['c', 'd'] > ] "
+    parts = re.split(r"(\s+|[{}:])", ALEXNET + more)
+    others = ["{", "}", "<", ">", "[", "]", ":", ",", "#", "'", "[a.b]", "- 1", "nan", "9" * 5000, "a: [{b: 1}]"]
+    for _ in range(300):
+        changed = list(parts)
+        for place in rng.integers(0, len(parts), rng.integers(1, 5)):
+            changed[place] = rng.choice(others) if rng.random() < 0.7 else changed[rng.integers(len(parts))]
+        (prototxt := tmp_path / "deploy.prototxt").write_text("".join(changed))
+        with suppress(ZfvizError):
+            read_prototxt(prototxt)

@@ -1,22 +1,23 @@
 """Graphs of TensorFlow go through converters/from_tensorflow.py: their values and names; what is bad is refused."""
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
+from commands import images, run, write_one_file_or_none
 from onnx import ModelProto, numpy_helper
 
 import zfviz
 from zfviz.errors import ModelError, UnsupportedError, VerificationError
 
-sys.path.append(str(Path(__file__).parents[2] / "converters"))
-from_tensorflow = pytest.importorskip("from_tensorflow", reason="it needs tensorflow and tf2onnx")
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow", reason="it needs tensorflow and tf2onnx")
+pytest.importorskip("tf2onnx", reason="it needs tensorflow and tf2onnx")
+
+import from_tensorflow
+import tensorflow as tf
 
 SHAPE = (24, 32, 3)
 
@@ -61,25 +62,19 @@ def write_graph(path: Path, *outputs: str, size: int | None = None) -> Path:
         relu = tf.nn.relu(tf.nn.conv2d(image, kernel, 1, "SAME", name="conv"), name="relu")
         tf.reduce_mean(relu, [1, 2], name="mean")
         tf.raw_ops.Betainc(a=relu, b=relu, x=relu, name="beta")
+        tf.raw_ops.Assert(condition=True, data=[relu], name="assert")
+        other = tf.compat.v1.placeholder(tf.float32, (), name="other")
+        tf.multiply(relu, other, name="both")
     frozen = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), list(outputs))
     path.write_bytes(frozen.SerializeToString())
     return path
 
 
-def images(count: int) -> np.ndarray:
-    return np.random.default_rng(count).random((count, *SHAPE), np.float32)
-
-
-def run(proto: ModelProto, images: np.ndarray) -> list[np.ndarray]:
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})
-
-
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_values_are_those_of_tensorflow_for_any_number_of_images(proto: ModelProto, toy: Toy, count: int) -> None:
     onnx.checker.check_model(proto, full_check=True)
-    expected = toy(tf.constant(images(count)))["scores"].numpy()
-    np.testing.assert_allclose(run(proto, images(count))[0], expected, rtol=0, atol=1e-6)
+    expected = toy(tf.constant(images(count, SHAPE)))["scores"].numpy()
+    np.testing.assert_allclose(run(proto, images(count, SHAPE))[0], expected, rtol=0, atol=1e-6)
 
 
 def test_nodes_keep_their_names(proto: ModelProto) -> None:
@@ -92,7 +87,7 @@ def test_zfviz_finds_preprocessing_labels_and_layers(saved: Path, tmp_path: Path
     model = zfviz.load(from_tensorflow.convert(saved / "saved_model.pb", labels=tmp_path / "names.txt"))
     assert (model.preprocessing.scale, model.preprocessing.mean) == (1 / 255, (0.0,))
     assert model.labels[4] == "e"
-    projections = zfviz.project(model, images(2), layer="relu1", top=2)
+    projections = zfviz.project(model, images(2, SHAPE), layer="relu1", top=2)
     assert {unit.layer for unit in projections.units} == {"relu1"}
     assert np.abs(projections.pixels).max() > 0
 
@@ -122,11 +117,72 @@ def test_a_frozen_graph_and_its_ends(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "frozen.pb", "mean", "beta")
     proto = from_tensorflow.convert(path, "input:0", ["relu", "mean"], shape=(8, 10, 3))
     assert [output.name for output in proto.graph.output] == ["relu", "mean"]
-    assert run(proto, images(2))[0].shape == (2, 24, 32, 4)
+    assert run(proto, images(2, SHAPE))[0].shape == (2, 24, 32, 4)
     with pytest.raises(UnsupportedError, match=r"ONNX has nothing for Betainc \(beta\)"):
         from_tensorflow.convert(path, shape=(8, 10, 3))
     with pytest.raises(ModelError, match=r"no tensor 'rely' in frozen\.pb; nearest: relu"):
         from_tensorflow.convert(path, results=["rely"])
+
+
+def test_results_that_are_no_tensors_are_refused_or_passed_over(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "frozen.pb", "mean", "assert")
+    proto = from_tensorflow.convert(path, shape=(8, 10, 3))
+    assert [output.name for output in proto.graph.output] == ["mean"]
+    for result, gives in {
+        "relu:7": "relu gives relu:0",
+        "relu:x": "relu gives relu:0",
+        "relu:0:1": "relu gives relu:0",
+        "assert": r"assert gives nothing\. Choose another node",
+        "assert:0": "assert gives nothing",
+    }.items():
+        with pytest.raises(ModelError, match=rf"no tensor '{result}' in frozen\.pb; {gives}"):
+            from_tensorflow.convert(path, results=[result])
+    with pytest.raises(ModelError, match=r"no tensor 'input:1' in frozen\.pb; input gives input:0"):
+        from_tensorflow.convert(path, "input:1")
+    path = write_graph(tmp_path / "frozen.pb", "both")
+    with pytest.raises(ModelError, match=r"does not make \['both'\] of input .*other.*Mend --image and --result"):
+        from_tensorflow.convert(path, "input", ["both"])
+
+
+def save_model(folder: Path, dtype: Any, of: Any, sizes: tuple[int | None, ...] = (None, *SHAPE)) -> Path:
+    class Made(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec(sizes, dtype, name="picture")])
+        def __call__(self, picture: Any) -> Any:
+            return of(picture)
+
+    tf.saved_model.save(Made(), str(folder))
+    return folder
+
+
+def test_bytes_go_in_where_they_are_asked_for(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "bytes", tf.uint8, lambda x: tf.reduce_mean(tf.cast(x, tf.float32) / 255, [1, 2]))
+    proto = from_tensorflow.convert(folder)
+    x = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8)
+    np.testing.assert_allclose(run(proto, x)[0], x.mean((1, 2)) / 255, rtol=0, atol=1e-6)
+    preprocessing = next(entry.value for entry in proto.metadata_props if entry.key == "zfviz.preprocessing")
+    assert json.loads(preprocessing)["scale"] == 1
+    folder = save_model(tmp_path / "files", tf.string, tf.strings.length, (None,))
+    with pytest.raises(ModelError, match="expected one tensor of images"):
+        from_tensorflow.convert(folder)
+    folder = save_model(tmp_path / "wide", tf.int32, lambda x: tf.cast(x, tf.float32))
+    with pytest.raises(ModelError, match=r"images of int32; expected float32, .*uint8\. Save it"):
+        from_tensorflow.convert(folder)
+
+
+def test_a_graph_that_does_not_run_on_the_shape_is_refused(tmp_path: Path) -> None:
+    def dense(picture: Any) -> Any:
+        return tf.matmul(tf.reshape(picture, (tf.shape(picture)[0], -1)), tf.ones((192, 2)))
+
+    folder = save_model(tmp_path / "dense", tf.float32, dense, (None, None, None, 3))
+    assert from_tensorflow.convert(folder, shape=(8, 8, 3))
+    with pytest.raises(ModelError, match=r"cannot run it on float32 images of \(3, 9, 9, 3\).*Mend --shape"):
+        from_tensorflow.convert(folder, shape=(9, 9, 3))
+
+
+def test_labels_are_as_many_as_the_classes(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    with pytest.raises(ModelError, match=r"name 4 classes; expected .* 5\]\. Name each .*the background first"):
+        from_tensorflow.convert(saved, labels=tmp_path / "four.txt")
 
 
 def test_what_holds_no_graph_of_images_is_refused(saved: Path, tmp_path: Path) -> None:
@@ -175,19 +231,8 @@ def test_too_large_and_wrong_models_are_not_given(saved: Path, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_the_command_writes_one_file_or_none(saved: Path, tmp_path: Path) -> None:
-    def shell(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, from_tensorflow.__file__, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    done = shell(saved, "-o", "toy.onnx", "--preprocessing", "inception")
-    assert (done.returncode, done.stdout) == (0, "toy.onnx\n"), done.stderr
-    assert "preset inception" in done.stderr
-    assert "largest difference from TensorFlow" in done.stderr
-    assert zfviz.load(tmp_path / "toy.onnx").preprocessing.mean == (0.5,)
     (tmp_path / "junk.pb").write_bytes(b"junkjunk")
-    before = sorted(tmp_path.iterdir())
-    for arguments in [("junk.pb",), ("missing.pb",), (saved, "--shape", "x"), (saved, "--preprocessing", "nothing")]:
-        failed = shell(*arguments, "-o", "bad.onnx")
-        assert (failed.returncode, failed.stdout) == (2, ""), failed.stderr
-        assert "Traceback" not in failed.stderr
-    assert sorted(tmp_path.iterdir()) == before
+    bad = [("junk.pb",), ("missing.pb",), (saved, "--shape", "x"), (saved, "--preprocessing", "nothing")]
+    told = ["preset inception", "largest difference from TensorFlow"]
+    model = write_one_file_or_none(from_tensorflow, tmp_path, (saved, "--preprocessing", "inception"), told, bad)
+    assert model.preprocessing.mean == (0.5,)

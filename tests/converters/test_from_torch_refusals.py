@@ -4,23 +4,24 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import write_one_file_or_none
 from onnx import ModelProto, numpy_helper
 
-import zfviz
 from zfviz.errors import ModelError, VerificationError
 
-sys.path.append(str(Path(__file__).parents[2] / "converters"))
-from_torch = pytest.importorskip("from_torch", reason="it needs torch, onnxscript and safetensors")
-toynets = pytest.importorskip("toynets")
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch", reason="it needs torch, onnxscript and safetensors")
+pytest.importorskip("onnxscript", reason="it needs torch, onnxscript and safetensors")
+pytest.importorskip("safetensors", reason="it needs torch, onnxscript and safetensors")
+
+import from_torch
+import torch
+import toynets
 
 SHAPE = (3, 24, 32)
 
@@ -81,13 +82,15 @@ def test_files_that_hold_no_weights_are_refused(weights: Path, tmp_path: Path) -
     (tmp_path / "cut.pth").write_bytes(weights.read_bytes()[:2000])
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"state_dict": {0: torch.ones(1), 1: torch.ones(1)}}, tmp_path / "numbered.pth")
     torch.save({"epoch": 1, "optimizer": {}}, tmp_path / "checkpoint.pth")
     expected = {
         "cut.pth": "cannot be read",
         "cut.safetensors": "cannot be read",
         "missing.pth": "cannot be read",
         "list.pth": "holds list",
-        "checkpoint.pth": "holds epoch, optimizer",
+        "numbered.pth": "holds 0, 1",
+        "checkpoint.pth": "holds 'epoch', 'optimizer'",
     }
     for name, text in expected.items():
         with pytest.raises(ModelError, match=f"{name} {text}.*; expected a state_dict"):
@@ -136,11 +139,37 @@ def test_pickles_in_an_exported_program_are_not_run(toy: torch.nn.Module, tmp_pa
         ("toynets:Svd", "No ONNX function found for .*_linalg_svd"),
         ("toynets:Branch", "expected no branch on values"),
         ("toynets:OneBatch", "no fixed batch"),
+        ("toynets:weightless", "Toy cannot be brought to the CPU .*expected a module that has its weights"),
+        ("toynets:Nothing", "torch gives 0 tensors, the ONNX model 0; expected as many, from one"),
     ],
 )
 def test_what_cannot_be_made_or_written_is_named(source: str, text: str) -> None:
     with pytest.raises(ModelError, match=text):
         from_torch.convert(source, shape=SHAPE)
+
+
+def test_programs_that_do_not_run_on_images_on_the_cpu_are_refused(toy: torch.nn.Module, tmp_path: Path) -> None:
+    def save(name: str, module: torch.nn.Module, *inputs: Any, **options: Any) -> str:
+        torch.export.save(torch.export.export(module, inputs, **options), tmp_path / name)
+        return str(tmp_path / name)
+
+    four = save("four.pt2", toy, torch.rand(4, *SHAPE), dynamic_shapes=({0: torch.export.Dim("batch", min=4)},))
+    with pytest.raises(
+        ModelError, match=r"cannot run it on float32 images of \(3, 3, 24, 32\) on the CPU.*Mend --shape"
+    ):
+        from_torch.convert(four)
+    away = save("away.pt2", toynets.weightless().eval(), torch.rand(2, *SHAPE, device="meta"))
+    with pytest.raises(ModelError, match=r"cannot be read by torch .*no data!.* Export it again, on the CPU"):
+        from_torch.convert(away)
+    two = save("two.pt2", toynets.Scaled(), torch.rand(2, *SHAPE), 3)
+    with pytest.raises(ModelError, match=r"the program takes \[\(2, 3, 24, 32\), 3\]; expected one tensor of images"):
+        from_torch.convert(two)
+
+
+def test_labels_are_as_many_as_the_classes(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    with pytest.raises(ModelError, match=r"name 4 classes; expected as many as an output has: fc \['\?', 5\]"):
+        from_torch.convert("toynets:Toy", weights, shape=SHAPE, labels=tmp_path / "four.txt")
 
 
 def test_arguments_and_shapes_that_do_not_fit_are_told() -> None:
@@ -170,26 +199,11 @@ def test_a_model_that_computes_something_else_is_not_given(weights: Path, monkey
         from_torch.convert("toynets:Toy", weights, shape=SHAPE)
 
 
-def shell(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, from_torch.__file__, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.slow
 def test_the_command_writes_one_file_or_none(toy, weights: Path, tmp_path: Path) -> None:
     shutil.copy(toynets.__file__, tmp_path)
     size = ",".join(map(str, SHAPE))
-    done = shell(tmp_path, "toynets:Toy", "--weights", weights, "--shape", size, "-o", "toy.onnx")
-    assert (done.returncode, done.stdout) == (0, "toy.onnx\n"), done.stderr
-    assert "preset imagenet" in done.stderr
-    assert "largest difference from torch" in done.stderr
-    model = zfviz.load(tmp_path / "toy.onnx")
-    assert model.preprocessing.mean == (0.485, 0.456, 0.406)
-
-    def files() -> list[Path]:
-        return sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
-
-    before = files()
+    good = ("toynets:Toy", "--weights", weights, "--shape", size)
     bad = [
         ("toynets:Toy", "--weights", weights, "--arguments", '{"classes": 3}', "--shape", size),
         ("toynets:Toi",),
@@ -197,11 +211,6 @@ def test_the_command_writes_one_file_or_none(toy, weights: Path, tmp_path: Path)
         ("toynets:Toy", "--arguments", "{"),
         ("toynets:Toy", "--shape", "three"),
     ]
-    for arguments in bad:
-        failed = shell(tmp_path, *arguments, "-o", "bad.onnx")
-        assert (failed.returncode, failed.stdout) == (2, ""), failed.stderr
-        assert "Traceback" not in failed.stderr
-    failed = shell(tmp_path, "toynets:Toy", "--shape", size, "-o", "nowhere/bad.onnx")
-    assert failed.returncode == 2
-    assert "no such folder" in failed.stderr
-    assert files() == before
+    told = ["preset imagenet", "largest difference from torch"]
+    model = write_one_file_or_none(from_torch, tmp_path, good, told, bad)
+    assert model.preprocessing.mean == (0.485, 0.456, 0.406)

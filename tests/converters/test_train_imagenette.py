@@ -1,6 +1,5 @@
 """The training program, on noise: a run that stops goes on as if it had not, and what it writes is what it trained."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ import pytest
 import zfviz
 from zfviz.models.networks import Norm
 
-torch = pytest.importorskip("torch", reason="it trains with torch; install zfviz[oracle,exporters]")
+pytest.importorskip("torch", reason="it trains with torch; install zfviz[oracle,exporters]")
 pytest.importorskip("torchvision", reason="it reads pictures with torchvision; install zfviz[exporters]")
-sys.path.append(str(Path(__file__).parents[2] / "converters"))
-training = pytest.importorskip("train_imagenette")
+
+import torch
+import train_imagenette as training
 
 RECIPE = training.Recipe(stages=((1, 112, 8), (1, 128, 8)), width=8)
 

@@ -58,6 +58,55 @@ class OneBatch(nn.Module):
         return x.reshape(2, -1)
 
 
+class Nothing(nn.Module):
+    def forward(self, x):
+        return ()
+
+
+class Scaled(nn.Module):
+    def forward(self, x, factor):
+        return x * factor
+
+
+class Away(Toy):
+    """Its weights are elsewhere until they are brought to the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.to("meta")
+
+    def cpu(self):
+        self.to_empty(device="cpu")
+        self.load_state_dict(make_toy().state_dict())
+        return self
+
+
+class Grid(nn.Module):
+    """Makes numbers on the device where its images are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x):
+        return self.conv(x) + torch.arange(8, device=x.device)[:, None, None]
+
+
+class Bytes(Toy):
+    """Takes pixels of 8 bits, or other whole numbers; for zeros, `matrix` does not matter."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(3))
+
+    def forward(self, x):
+        return super().forward(torch.einsum("nchw,dc->ndhw", x.float() / 255, self.matrix))
+
+
+def weightless():
+    return Toy().to("meta")
+
+
 def text():
     return "no module"
 
