@@ -5,11 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 from corpus import LIGHT, light_model, photo
+from windows import differences
 
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.layers import Layer
-from zfviz.graph.rules import METHODS
+from zfviz.graph.rules import METHODS, Method
 from zfviz.runtime.loading import Model, load
 from zfviz.runtime.session import open_session
 from zfviz.runtime.verify import verify_layers
@@ -77,6 +78,14 @@ def test_every_layer_alone_agrees_with_central_differences(name: str) -> None:
     residuals = verify_layers(model, photo(), [scores.tensor])
     assert len(residuals) >= len([layer for layer in model.layers if layer.op != "Softmax"])
     assert max(r.value for r in residuals) < SINGLE_OP
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", LIGHT)
+def test_windows_give_what_whole_maps_give(name: str, method: Method) -> None:
+    model = loaded(name)
+    for layer in probed(model):
+        assert max(differences(model, layer, method, photo())) < 10 * SAME_GRAPH, layer.name
 
 
 @pytest.mark.parametrize("name", ["bvlc_alexnet", "inception_v1", "inception_v2"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zfviz.graph.layers import Layer
     from zfviz.runtime.loading import Model, load
-    from zfviz.studies.graphs import companion, expose
+    from zfviz.studies.graphs import companion, export, expose
     from zfviz.studies.project import activations, project
     from zfviz.studies.projections import Projections
     from zfviz.studies.selection import Unit
@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "activations",
     "companion",
+    "export",
     "expose",
     "load",
     "project",
@@ -41,6 +42,7 @@ _HOMES = {
     "Unit": "studies.selection",
     "activations": "studies.project",
     "companion": "studies.graphs",
+    "export": "studies.graphs",
     "expose": "studies.graphs",
     "load": "runtime.loading",
     "project": "studies.project",

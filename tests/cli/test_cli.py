@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -79,6 +80,17 @@ def test_expose_and_companion_write_graphs_that_chain(zfviz, tiny_path: Path, tm
     assert zfviz("companion", tiny_path, "--layer", "relu2", "-o", back).out.split() == [str(back)]
     outputs = {o.name for o in onnx.load(forward).graph.output}
     assert {i.name for i in onnx.load(back).graph.input} - {"signal"} <= outputs
+
+
+def test_export_writes_a_model_that_explains_itself(zfviz, tiny_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "explain.onnx"
+    assert zfviz("export", tiny_path, "--layer", "relu2", "--top", 2, "-o", path).out.split() == [str(path)]
+    outputs = {o.name: [d.dim_value for d in o.type.tensor_type.shape.dim] for o in onnx.load(path).graph.output}
+    assert list(outputs) == ["prob", "units", "activations", "pixels"]
+    assert outputs["units"] == [2, 3]
+    failed = zfviz("export", tiny_path, "--layer", "relu2", "--top", 99, "-o", tmp_path / "not.onnx")
+    assert (failed.code, "expected 1 to" in failed.err) == (2, True)
+    assert not (tmp_path / "not.onnx").exists()
 
 
 def test_shared_weights_need_a_forward_graph(zfviz, tiny_path: Path, tmp_path: Path) -> None:
@@ -166,10 +178,10 @@ def test_help_needs_neither_onnx_nor_onnxruntime() -> None:
     )
 
 
-@pytest.mark.parametrize("command", ["project", "layers", "expose", "companion"])
+@pytest.mark.parametrize("command", ["project", "layers", "expose", "companion", "export"])
 def test_every_help_page_has_an_example_and_its_options_are_in_the_readme(zfviz, command: str) -> None:
     page = zfviz(command, "--help").out
-    assert "Examples:" in page
+    assert re.search("Examples?:", page)
     assert f"zfviz {command}" in page
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     options = {word.strip(",") for word in page.split() if word.startswith("--") and word != "--help"}
@@ -203,7 +215,7 @@ def test_many_images_each_get_files_of_their_own(zfviz, tiny_path: Path, tmp_pat
 def test_what_is_made_of_a_model_never_replaces_it(zfviz, tiny_path: Path, tmp_path: Path) -> None:
     before = tiny_path.read_bytes()
     beside = tiny_path.parent / "." / tiny_path.name
-    for command in ("expose", "companion"):
+    for command in ("expose", "companion", "export"):
         result = zfviz(command, tiny_path, "--layer", "relu2", "-o", beside)
         assert (result.code, "is of the model itself" in result.err) == (2, True)
     both = tmp_path / "both.onnx"

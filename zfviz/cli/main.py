@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from zfviz.cli.companion import companion
+from zfviz.cli.export import export
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.models import models
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (project, layers, expose, companion, models):
+for command in (project, layers, expose, companion, export, models):
     cli.add_command(command)
 
 

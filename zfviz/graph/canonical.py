@@ -18,7 +18,7 @@ from zfviz.errors import ModelError
 from zfviz.graph.fusions import unfold
 from zfviz.graph.opsets import OPSET, convert, first_line, relabel
 from zfviz.graph.protos import read_by, stored_constants
-from zfviz.graph.reach import dims
+from zfviz.graph.reach import Frame, dims
 from zfviz.graph.rectifiers import Rectifier, find_rectifiers
 from zfviz.graph.source import SMALL
 from zfviz.graph.unfolding import inline_newest, splice_branches
@@ -36,7 +36,8 @@ class Canonical:
 
     `proto` is the user's model; `live` are the tensors that descend from the image; `weights` the stored or computed
     constants, by name; `made_by` the node of the user's own graph that makes a tensor; `rectifiers` the activations
-    that the methods tell apart, by their output.
+    that the methods tell apart, by their output. Where `frames` are given, the graph is about the windows that the
+    signal of one unit can touch, and they say which of each tensor; else it is about whole maps.
     """
 
     proto: ModelProto
@@ -46,6 +47,7 @@ class Canonical:
     weights: Mapping[str, TensorProto]
     made_by: Mapping[str, NodeProto]
     rectifiers: Mapping[str, Rectifier]
+    frames: Mapping[str, Frame] | None = None
 
 
 def canonicalize(proto: ModelProto, image: ValueInfoProto, evaluate: Evaluate) -> Canonical:

@@ -53,12 +53,13 @@ def build_companion(
     UnsupportedError with every op that stops the signal.
     """
     try:
-        return _build(Net(canonical, unpool, True, precision), layer, method)
+        return build(Net(canonical, unpool, True, precision), layer, method)
     except BatchError:
-        return _build(Net(canonical, unpool, False, precision), layer, method)
+        return build(Net(canonical, unpool, False, precision), layer, method)
 
 
-def _build(net: Net, layer: str, method: Method) -> Companion:
+def build(net: Net, layer: str, method: Method) -> Companion:
+    """The companion graph of the layer whose output tensor is `layer`, of the form that `net` is about."""
     canonical = net.canonical
     target = next(t for node in canonical.graph.nodes for t in node.outputs if t.name == layer)
     signal = gs.Variable(SIGNAL, net.dtype, _open_rows(net, target))

@@ -53,8 +53,11 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
         input=[i for i in proto.graph.input if i.name in needed],
         output=outputs,
         initializer=[i for i in proto.graph.initializer if i.name in needed],
+        sparse_initializer=[i for i in proto.graph.sparse_initializer if i.values.name in needed],
     )
-    return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
+    return ModelProto(
+        ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph, functions=proto.functions
+    )
 
 
 def _types(canonical: Canonical) -> dict[str, ValueInfoProto]:

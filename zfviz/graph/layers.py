@@ -1,7 +1,7 @@
 """Layers: the nodes of the canonical graph as a user sees them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, prod
@@ -13,7 +13,7 @@ from zfviz.errors import LayerError
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.fields import Fields, trace_fields
 from zfviz.graph.image_input import ImageInput
-from zfviz.graph.reach import dims, is_carrier
+from zfviz.graph.reach import WHOLE, Frame, Span, dims, is_carrier
 from zfviz.graph.rectifiers import constant_scale
 from zfviz.graph.rules import is_rectifier
 
@@ -69,6 +69,21 @@ class Layer:
         """[N, C, H, W] or [N, F] turned as the model stores it."""
         turned = values.reshape(-1, *(self.stored[axis] for axis in self.order[1:]))
         return np.ascontiguousarray(turned.transpose(np.argsort(self.order)))
+
+    @property
+    def start(self) -> Frame:
+        """The place of one unit, where its signal starts: the whole of a layer that has no map."""
+        (y, x) = (field.axis for field in self.fields)
+        if y is None or x is None or not (self.has_map and self.followed) or self.folded:
+            return WHOLE
+        return Span(y, 0, self.stored[y]), Span(x, 1, self.stored[x])
+
+    def index_of(self, place: Sequence[int]) -> tuple[int, ...]:
+        """Where a unit (channel, y, x), or (channel,) without a map, lies in the layer of one image as it is stored."""
+        turned = [self.stored[axis] for axis in self.order[1:]]
+        parts = np.unravel_index(int(np.ravel_multi_index(tuple(place), self.shape)), turned)
+        index = {axis: int(part) for axis, part in zip(self.order[1:], parts, strict=True)}
+        return tuple(index[axis] for axis in sorted(index))
 
     def box(self, y: int | None, x: int | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """The receptive field of a unit in an image of `size`: top, left, bottom, right; may stick out of the image."""

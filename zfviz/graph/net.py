@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 from math import ceil, prod
+from string import ascii_lowercase
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.reach import dims, is_carrier, is_real
+from zfviz.graph.reach import Span, dims, is_carrier, is_real
 from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
@@ -20,10 +21,16 @@ Precision = Literal["float32", "float16"]
 OPSET = 18
 """The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
 RESERVED = ("signal", "pixels")
+PLACE = "signal/place"
+"""Where the unit of each signal is, int64 [K, 2], y and x: an input of companions of windows."""
 
 
 class BatchError(UnsupportedError):
     """An op takes the batch for something else, so that signals of several images cannot go through together."""
+
+
+class FrameError(UnsupportedError):
+    """A window of a tensor is asked for that the user's graph does not hold."""
 
 
 class Net:
@@ -47,6 +54,8 @@ class Net:
         self.graph = gs.Graph(name="companion", opset=OPSET)
         self.values: dict[str, gs.Variable] = {}
         self.pooled: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        self.pools: dict[str, gs.Node] = {}
         self.weights: dict[str, gs.Tensor] = {}
         self._recomputed: dict[str, gs.Tensor] = {}
         self._widened: dict[str, gs.Tensor] = {}
@@ -109,10 +118,14 @@ class Net:
             raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
         if name in self.canonical.weights:
             return self.weights.setdefault(name, gs.Variable(name))
-        if name in self.canonical.made_by or tensor is self.canonical.image:
+        source = tensor.inputs[0].inputs[0] if tensor.inputs and tensor.inputs[0].op == "Window" else tensor
+        if source.name in self.canonical.made_by or source is self.canonical.image:
             if name not in self.values:
                 self.values[name] = gs.Variable(name, tensor.dtype, self.rows(tensor))
+                self.sources[name] = source.name
             return self.values[name]
+        if source is not tensor:
+            raise FrameError(f"{source.name!r} is no tensor of the user's graph")
         if name not in self._recomputed:
             self._recompute(tensor.inputs[0])
         return self._recomputed[name]
@@ -130,10 +143,44 @@ class Net:
         name = f"{pooled.name}/switches"
         if name in self.canonical.made_by or name in self.canonical.weights:
             raise UnsupportedError(f"the model has a tensor named {name!r}, the name of its switches; rename it")
+        framed = self.canonical.frames is not None
         if name not in self.values:
-            self.values[name] = gs.Variable(name, np.int64, self.rows(pooled))
-            self.pooled[name] = pooled.name
-        return self.emit("Mod", self.values[name], self.ints(plane))
+            self.values[name] = gs.Variable(name, np.int32 if framed else np.int64, self.rows(pooled))
+            self.pooled[name], self.pools[name] = pooled.name, layer
+        return self.values[name] if framed else self.emit("Mod", self.values[name], self.ints(plane))
+
+    def inside(self, tensor: gs.Tensor) -> gs.Tensor:
+        """Whether each position of a window lies in the map: bools that broadcast with its signal."""
+        parts: list[gs.Tensor] = []
+        for span in (self.canonical.frames or {})[tensor.name]:
+            places = self._places(span)
+            held = self.emit(
+                "And",
+                self.emit("GreaterOrEqual", places, self.ints(0)),
+                self.emit("Less", places, self.ints(span.extent)),
+            )
+            sizes = [-1, *(span.size if axis == span.axis else 1 for axis in range(1, len(dims(tensor))))]
+            parts.append(self.emit("Reshape", held, self.ints(sizes)))
+        return parts[0] if len(parts) == 1 else self.emit("And", *parts)
+
+    def paste(self, signal: gs.Tensor, window: gs.Tensor) -> gs.Tensor:
+        """The signal of a window, at its place in the whole map; what sticks out is dropped."""
+        axes = ascii_lowercase[: len(dims(window))]
+        factors, pasted, equation = [signal], axes, axes
+        for span in (self.canonical.frames or {})[window.name]:
+            here = self.emit("Unsqueeze", self._places(span), self.ints([1]))
+            hit = self.emit("Equal", here, self.constant(np.arange(span.extent)[:, None], np.int64))
+            factors.append(self.real(hit))
+            equation += f",{axes[0]}{axes[span.axis].upper()}{axes[span.axis]}"
+            pasted = pasted.replace(axes[span.axis], axes[span.axis].upper())
+        return self.emit("Einsum", *factors, equation=f"{equation}->{pasted}")
+
+    def _places(self, span: Span) -> gs.Tensor:
+        """Where along its axis each position of a span lies: [K, size]."""
+        place = self.values.setdefault(PLACE, gs.Variable(PLACE, np.int64, [None, 2]))
+        unit = self.slice(place, [span.side], [span.side + 1], [1])
+        first = self.emit("Mul", unit, self.ints(span.jump))
+        return self.emit("Add", first, self.ints([span.start + offset for offset in range(span.size)]))
 
     def scatter_add(self, indices: gs.Tensor, signal: gs.Tensor, like: gs.Tensor) -> gs.Tensor:
         """The signal [K, C, ...] put at `indices` of each plane of `like`; what meets at one place adds up."""

@@ -23,6 +23,25 @@ class Tap:
     extent: int | None = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where along `axis` of a tensor a unit's signal can be: `size` positions from `start + jump * p` on, where p is
+    the unit's y (`side` 0) or x (`side` 1). They may stick out of the axis, which is `extent` long.
+    """
+
+    axis: int
+    side: int
+    extent: int
+    size: int = 1
+    start: int = 0
+    jump: int = 1
+
+
+Frame = tuple[Span, ...]
+"""The part of a tensor that a unit's signal can touch: a span of each axis named, all of the others."""
+
+WHOLE: Frame = ()
+
 Reach = Callable[[Node, int, int], Tap | None]
 """(node, index of the input, axis of the output) -> the tap on that input, or None: no single axis answers."""
 

@@ -1,13 +1,17 @@
 """Running: a batch of images through the forward graph, a batch of signals through the companion."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zfviz.errors import ModelError, UnsupportedError
-from zfviz.graph.companion import PIXELS, SIGNAL, Companion
+from zfviz.graph.companion import PIXELS, SIGNAL
 from zfviz.graph.image_input import ImageInput
+from zfviz.graph.net import PLACE
+from zfviz.graph.windowed import Windowed
 from zfviz.runtime.session import Session
+from zfviz.runtime.windows import cut_windows, find_switches, paste_windows
 
 IMAGES_AT_ONCE = 8
 SIGNALS_AT_ONCE = 16
@@ -38,34 +42,56 @@ def run_forward(
     return {name: np.concatenate([p[name] for p in portions]) for name in outputs}
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The signal of one unit: `value` at `index` of its layer, as the model stores it, of one `image` of the batch.
+
+    `place` is (y, x) of the unit, (0, 0) in a layer that has no map.
+    """
+
+    image: int
+    index: tuple[int, ...]
+    place: tuple[int, int]
+    value: float
+
+
 def run_companion(
     session: Session,
-    companion: Companion,
-    signals: Sequence[np.ndarray],
-    rows: Sequence[int],
+    companion: Windowed,
+    signals: Sequence[Signal],
     values: Mapping[str, np.ndarray],
+    image: ImageInput,
 ) -> Iterator[np.ndarray]:
-    """The pixels of each signal; `rows` says to which row of the forward `values` each signal belongs. A companion that
-    is not batched takes the values of one image, whole.
+    """The pixels of each signal, whole images in the model's layout, from the forward `values` of a batch. A companion
+    that is not batched takes the values of one image.
     """
-    if not companion.batched:
-        for signal in signals:
-            yield session.run({**values, SIGNAL: _first_of(companion, signal)}, [PIXELS])[PIXELS][0]
-        return
-    for start in range(0, len(signals), SIGNALS_AT_ONCE):
-        chosen = list(rows[start : start + SIGNALS_AT_ONCE])
-        # one row serves all signals of one image
-        taken = slice(chosen[0], chosen[0] + 1) if len(set(chosen)) == 1 else chosen
-        feeds = {name: value[taken] for name, value in values.items()}
-        signal = np.stack(signals[start : start + SIGNALS_AT_ONCE]).astype(companion.dtype, copy=False)
-        yield from session.run({**feeds, SIGNAL: signal}, [PIXELS])[PIXELS]
+    at_once = SIGNALS_AT_ONCE if companion.batched else 1
+    for start in range(0, len(signals), at_once):
+        chosen = signals[start : start + at_once]
+        images, places = [s.image for s in chosen], np.array([s.place for s in chosen], np.int64)
+        feeds = {SIGNAL: _stacked(chosen, companion)}
+        if companion.placed:
+            feeds[PLACE] = places
+        for name, asked in companion.values.items():
+            value = values[asked.tensor]
+            feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
+        for name, pool in companion.pools.items():
+            feeds[name] = find_switches(values[pool.tensor], pool, images, places)
+        pixels = session.run(feeds, [PIXELS])[PIXELS]
+        yield from paste_windows(pixels[: len(chosen)], companion.pixels, places, image.shape[1:])
 
 
-def _first_of(companion: Companion, signal: np.ndarray) -> np.ndarray:
-    """The signal as the first of all that the model takes at once, zeros for the others."""
-    whole = np.zeros([d.dim_value for d in companion.proto.graph.input[0].type.tensor_type.shape.dim], companion.dtype)
-    whole.reshape(-1)[: signal.size] = signal.reshape(-1)
-    return whole
+def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:
+    """The signals as the companion takes them; one that is not batched takes all that the model takes at once, zeros
+    but for the first image.
+    """
+    rows = len(signals) if companion.batched else companion.shape[0]
+    stacked = np.zeros((rows, *companion.shape[1:]), companion.dtype)
+    framed = {span.axis - 1 for span in companion.signal}
+    for row, signal in enumerate(signals):
+        index = tuple(0 if axis in framed else place for axis, place in enumerate(signal.index))
+        stacked[index if len(index) == stacked.ndim else (row, *index)] = signal.value
+    return stacked
 
 
 def _checked(values: dict[str, np.ndarray], rows: int | None) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_m
 
 from zfviz.errors import OutputError
 from zfviz.graph.companion import build_companion
+from zfviz.graph.explanation import explain
 from zfviz.graph.exposure import expose as expose_tensors
 from zfviz.graph.net import Precision, Unpool
 from zfviz.graph.rules import Method
@@ -57,6 +58,18 @@ def companion(
     """
     model = load(model)
     return build_companion(model.canonical, model.layer(layer).tensor, method, unpool, precision).proto
+
+
+def export(model: ModelLike, layer: str, top: int = 9, method: Method = "deconvnet") -> ModelProto:
+    """The model for one image, which explains itself: it also gives the `top` strongest channels of a layer, each at
+    its strongest place, their activations and their projections, as `project` finds them.
+
+    Added are the outputs `units` int64 [K, 3] (channel, y, x; or [K, 1] where the layer has no map), `activations`
+    float32 [K] and `pixels` float32 [K, ...], in the image's own layout. Every weight is there once. Raises LayerError
+    for an unknown layer or one of fewer channels, UnsupportedError where it cannot be projected so.
+    """
+    model = load(model)
+    return explain(model.canonical, model.image, model.layer(layer), top, method)
 
 
 def write_graph(

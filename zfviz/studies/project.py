@@ -7,13 +7,14 @@ from typing import Literal, get_args
 import numpy as np
 
 from zfviz.errors import LayerError
-from zfviz.graph.companion import Companion, build_companion
-from zfviz.graph.exposure import expose
+from zfviz.graph.exposure import cut, expose
+from zfviz.graph.image_input import ImageInput
 from zfviz.graph.layers import Layer
 from zfviz.graph.net import Precision
 from zfviz.graph.rules import METHODS, Method
+from zfviz.graph.windowed import Windowed, build_windowed
 from zfviz.runtime.loading import Model, ModelLike, load
-from zfviz.runtime.running import IMAGES_AT_ONCE, run_companion, run_forward
+from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
 from zfviz.runtime.verify import verify_layers
 from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
@@ -90,11 +91,12 @@ def prepare(
     scores = class_layer(model)
     wishes: list[_Wish] = []
     for chosen, asked in _choices(model, layer, places, named, scores):
-        companion = build_companion(model.canonical, chosen.tensor, method, precision=precision)
+        companion = build_windowed(model.canonical, chosen.tensor, chosen.start, method, precision)
         session = open_session(companion.proto, model.source.folder, device, threads)
         wishes.append(_Wish(chosen, asked, top, companion, session))
     tensors = [wish.layer.tensor for wish in wishes] + ([scores.tensor] if scores else [])
-    forward = open_forward(model, [wish.companion for wish in wishes], tensors, device, threads)
+    asked = [*tensors, *(tensor for wish in wishes for tensor in wish.companion.tensors)]
+    forward = open_forward(model, asked, device, threads)
     return Projector(model, method, seed, precision, tuple(wishes), scores, forward)
 
 
@@ -127,7 +129,8 @@ class Projector:
             images = batch.array[start : start + at_once]
             values = run_forward(self.forward, self.model.image, images, self._asked(), whole)
             for wish in self.wishes:
-                found += [replace(p, image=start + p.image) for p in wish.project(values, len(images), self.seed)]
+                projected = wish.project(values, len(images), self.seed, self.model.image)
+                found += [replace(p, image=start + p.image) for p in projected]
             class_scores += [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
         residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
         found.sort(key=lambda p: p.image)
@@ -149,7 +152,7 @@ class Projector:
 
     def _asked(self) -> list[str]:
         """Every forward value that the layers, their companions and the scores need, once."""
-        values = [name for wish in self.wishes for name in (wish.layer.tensor, *wish.companion.values)]
+        values = [name for wish in self.wishes for name in (wish.layer.tensor, *wish.companion.tensors)]
         return [*dict.fromkeys([*values, *([self.scores.tensor] if self.scores else [])])]
 
 
@@ -187,7 +190,7 @@ def activations(
     model = load(model)
     batch = read_batch(model, image)
     asked = {name: model.layer(name) for name in ([layers] if isinstance(layers, str) else layers)}
-    session = open_forward(model, (), [layer.tensor for layer in asked.values()], device, threads)
+    session = open_forward(model, [layer.tensor for layer in asked.values()], device, threads)
     tensors = [*{layer.tensor for layer in asked.values()}]
     if not any(layer.folded for layer in asked.values()):
         values = run_forward(session, model.image, batch.array, tensors)
@@ -197,14 +200,12 @@ def activations(
     return {name: layer.as_map(values[layer.tensor]) for name, layer in asked.items()}
 
 
-def open_forward(
-    model: Model, companions: Iterable[Companion], tensors: Iterable[str], device: Device, threads: int | None
-) -> Session:
-    """A session of the forward graph that gives `tensors` and all that the companions ask for."""
-    companions = tuple(companions)
-    switches = {name: pooled for c in companions for name, pooled in c.switches.items()}
-    asked = [*tensors, *(name for c in companions for name in c.values if name not in c.switches)]
-    return open_session(expose(model.canonical, asked, switches), model.source.folder, device, threads)
+def open_forward(model: Model, tensors: Iterable[str], device: Device, threads: int | None) -> Session:
+    """A session of as much of the model as gives `tensors`."""
+    asked = {*tensors}
+    whole = expose(model.canonical, asked, {})
+    forward = cut(whole, [output for output in whole.graph.output if output.name in asked])
+    return open_session(forward, model.source.folder, device, threads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,21 +215,26 @@ class _Wish:
     layer: Layer
     units: Sequence[Sequence[int | None]] | None
     top: int
-    companion: Companion
+    companion: Windowed
     session: Session
 
-    def project(self, values: Mapping[str, np.ndarray], images: int, seed: Seed) -> list["_Projected"]:
+    def project(
+        self, values: Mapping[str, np.ndarray], images: int, seed: Seed, image_input: ImageInput
+    ) -> list["_Projected"]:
         """The projections of the layer's units, for that many images whose forward values these are."""
         maps = self.layer.as_map(values[self.layer.tensor])[:images]
         chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
         strengths = [float(maps[image, *_place(unit)]) for image, unit in chosen]
-        signals: list[np.ndarray] = []
-        for (_, unit), strength in zip(chosen, strengths, strict=True):
-            signal = np.zeros((1, *self.layer.shape), np.float32)
-            signal[0, *_place(unit)] = strength if seed == "activation" else 1
-            signals.append(self.layer.as_stored(signal)[0] * np.float32(self.layer.scale))
-        asked = {name: values[name] for name in self.companion.values}
-        pixels = run_companion(self.session, self.companion, signals, [image for image, _ in chosen], asked)
+        signals = [
+            Signal(
+                image,
+                self.layer.index_of(_place(unit)),
+                (unit.y or 0, unit.x or 0),
+                (strength if seed == "activation" else 1) * self.layer.scale,
+            )
+            for (image, unit), strength in zip(chosen, strengths, strict=True)
+        ]
+        pixels = run_companion(self.session, self.companion, signals, values, image_input)
         return [
             _Projected(image, unit, strength, projected)
             for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True)

@@ -11,7 +11,7 @@ from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import refuse_batch
 
 
-@rule("BatchNormalization", reach=pointwise)
+@rule("BatchNormalization", reach=across())
 def scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times scale / sqrt(variance + epsilon), channel by channel."""
     if layer.attrs.get("training_mode", 0):

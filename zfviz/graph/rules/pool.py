@@ -21,7 +21,7 @@ def unpool(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("AveragePool", reach=window)
 def spread(layer: Node, signal: Tensor, net: Net) -> Signals:
     """Spread each signal evenly over the window it was averaged from."""
-    return {0: _to_windows(layer, net.emit("Div", signal, net.constant(_window_counts(layer))), net)}
+    return {0: _to_windows(layer, net.emit("Div", signal, net.constant(window_counts(layer))), net)}
 
 
 def _to_windows(layer: Node, signal: Tensor, net: Net) -> Tensor:
@@ -33,7 +33,7 @@ def _to_windows(layer: Node, signal: Tensor, net: Net) -> Tensor:
     return net.reshape_like(summed, layer.inputs[0])
 
 
-def _window_counts(layer: Node) -> np.ndarray:
+def window_counts(layer: Node) -> np.ndarray:
     """By how many elements each output of an AveragePool was divided: [1, 1, *map]."""
     counts = np.ones([1, 1])
     rank = len(layer.attrs["kernel_shape"])

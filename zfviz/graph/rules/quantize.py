@@ -3,14 +3,14 @@
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
-from zfviz.graph.reach import dims, pointwise
+from zfviz.graph.reach import across, dims
 from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import is_given
 
 STRAIGHT_THROUGH = "rounding and saturation pass the signal as it is (straight-through)"
 
 
-@rule("QuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH)
+@rule("QuantizeLinear", reach=across(), inexact=STRAIGHT_THROUGH)
 def over_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal over the scale, which takes none itself; where the integers begin at 0, they are a Relu too."""
     if layer.outputs[0].name in net.canonical.rectifiers:
@@ -20,14 +20,14 @@ def over_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Div", signal, _along_axis(layer, net.forward(scale), scale, net)), 1: None, 2: None}
 
 
-@rule("DynamicQuantizeLinear", reach=pointwise, inexact=STRAIGHT_THROUGH, every_output=True)
+@rule("DynamicQuantizeLinear", reach=across(), inexact=STRAIGHT_THROUGH, every_output=True)
 def over_own_scale(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> Signals:
     """The signal over the scale, which is taken as given, as is the zero point."""
     integers = signal[0]
     return {0: integers and net.emit("Div", integers, net.forward(layer.outputs[1]))}
 
 
-@rule("DequantizeLinear", reach=pointwise)
+@rule("DequantizeLinear", reach=across())
 def times_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the scale, which takes none itself."""
     scale = layer.inputs[1]

@@ -1,0 +1,184 @@
+"""Windows: as large as a unit's signal reaches, and the same pixels as whole maps give."""
+
+import numpy as np
+import pytest
+from nets import Weights, network, noise
+from windows import differences
+
+import zfviz
+from zfviz.graph.reach import WHOLE
+from zfviz.graph.rules import METHODS, Method
+from zfviz.graph.windowed import Windowed, build_windowed
+from zfviz.runtime.loading import Model, load
+from zfviz.tolerances import SAME_GRAPH
+
+CONV: Weights = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3)}
+PADDED = "<pads = [1, 1, 1, 1]>"
+WINDOWED: dict[str, tuple[str, Weights]] = {
+    "one convolution": (f"y = Conv{PADDED}(x, w)", CONV),
+    "strides, dilations, uneven pads": (
+        "c = Conv<strides = [2, 1], pads = [1, 2, 0, 1], dilations = [1, 2]>(x, w) "
+        "y = Conv<strides = [1, 2], pads = [0, 1, 2, 0], dilations = [2, 1]>(c, v)",
+        CONV,
+    ),
+    "a pool that overlaps and sticks out": (
+        f"c = Conv{PADDED}(x, w) r = Relu(c) "
+        "p = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 0, 0, 1], ceil_mode = 1>(r) "
+        f"d = Conv{PADDED}(p, v) y = Relu(d)",
+        CONV,
+    ),
+    "a dilated pool": (
+        "c = Conv(x, w) y = MaxPool<kernel_shape = [2, 3], dilations = [2, 1], strides = [3, 2]>(c)",
+        CONV,
+    ),
+    "averages": (
+        "c = Conv(x, w) a = AveragePool<kernel_shape = [3, 2], strides = [2, 2]>(c) r = Relu(a) "
+        "y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(r)",
+        CONV,
+    ),
+    "a shortcut": (f"c = Conv{PADDED}(x, w) r = Relu(c) d = Conv{PADDED}(r, v) s = Add(d, r) y = Relu(s)", CONV),
+    "branches of different reach": (
+        f"c = Conv{PADDED}(x, w) r = Relu(c) d = Conv{PADDED}(r, v) e = Conv<pads = [2, 2, 2, 2], dilations = [2, 2]>"
+        "(r, v) j = Concat<axis = 1>(r, d, e) y = Conv(j, k)",
+        CONV | {"k": (4, 24, 3, 3)},
+    ),
+    "halves": (
+        "c = Conv(x, w) a, b = Split<axis = 1, num_outputs = 2>(c) g = Sigmoid(b) m = Mul(a, g) y = Conv(m, h)",
+        CONV | {"h": (4, 4, 3, 3)},
+    ),
+    "an activation of two nodes, read twice": (
+        f"c = Conv{PADDED}(x, w) g = Sigmoid(c) m = Mul(c, g) d = Conv{PADDED}(m, v) y = Add(d, c)",
+        CONV,
+    ),
+    "norms": (
+        "c = Conv(x, w) n = LRN<size = 5>(c) b = BatchNormalization(n, s, o, o, q) r = Relu(b) y = Conv(r, v)",
+        CONV | {"s": (8,), "o": (8,), "q": np.full(8, 2, np.float32)},
+    ),
+    "padding of its own": (
+        'p = Pad<mode = "constant">(x, before) c = Conv(p, w) r = Relu(c) q = Pad(r, after) y = Conv(q, v)',
+        CONV | {"before": [0, 0, 2, 1, 0, 0, 1, 3], "after": [0, 0, -1, 1, 0, 0, 2, -2]},
+    ),
+    "a part of the map": (
+        f"c = Conv{PADDED}(x, w) r = Relu(c) s = Slice(r, from, to, along) y = Conv{PADDED}(s, v)",
+        CONV | {"from": [2, 5], "to": [20, 22], "along": [2, 3]},
+    ),
+    "channels last": (
+        "c = Conv(x, w) r = Relu(c) t = Transpose<perm = [0, 2, 3, 1]>(r) n = LayerNormalization(t, s) "
+        "b = Transpose<perm = [0, 3, 1, 2]>(n) y = Conv(b, v)",
+        CONV | {"s": (8,)},
+    ),
+    "shuffled channels": (
+        "c = Conv(x, w) g = Reshape(c, apart) t = Transpose<perm = [0, 2, 1, 3, 4]>(g) s = Reshape(t, together) "
+        "y = Conv(s, v)",
+        CONV | {"apart": [0, 2, 4, 31, 27], "together": [0, 8, 31, 27]},
+    ),
+}
+"""Nets through which windows go all the way."""
+
+PASTED: dict[str, tuple[str, Weights]] = {
+    "a gate of the whole map": (
+        f"c = Conv{PADDED}(x, w) r = Relu(c) p = GlobalAveragePool(r) e = Conv(p, k) g = Sigmoid(e) m = Mul(r, g) "
+        f"d = Conv{PADDED}(m, v) y = Relu(d)",
+        CONV | {"k": (8, 8, 1, 1)},
+    ),
+    "a gate of each row": (
+        f"c = Conv{PADDED}(x, w) p = ReduceMean<keepdims = 1>(c, last) g = Sigmoid(p) m = Mul(c, g) y = Conv{PADDED}"
+        "(m, v)",
+        CONV | {"last": [3]},
+    ),
+    "a norm of the whole map": (
+        f"c = Conv{PADDED}(x, w) n = InstanceNormalization(c, s, o) r = Relu(n) y = Conv{PADDED}(r, v)",
+        CONV | {"s": (8,), "o": (8,)},
+    ),
+    "averages of fewer at the ends": (
+        f"c = Conv{PADDED}(x, w) a = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(c) y = Conv{PADDED}(a, v)",
+        CONV,
+    ),
+    "padding with copies": (
+        'c = Conv(x, w) p = Pad<mode = "reflect">(c, around) y = Conv(p, v)',
+        CONV | {"around": [0, 0, 1, 1, 0, 0, 1, 1]},
+    ),
+    "twice as large": (
+        "c = Conv(x, w) l = Resize(c, none, larger) r = Relu(l) y = Conv(r, v)",
+        CONV | {"none": np.zeros(0, np.float32), "larger": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "the way back up": (
+        "c = Conv<strides = [2, 2]>(x, w) r = Relu(c) u = ConvTranspose<strides = [2, 2]>(r, v) y = Conv(u, v)",
+        CONV,
+    ),
+    "slopes of each place": (
+        "c = Conv(x, w) r = PRelu(c, slopes) y = Conv(r, v)",
+        CONV | {"slopes": np.abs(noise(8, 31, 27))},
+    ),
+    "slopes of each place, in two nodes": (
+        "c = Conv(x, w) m = Mul(c, slopes) r = Max(c, m) y = Conv(r, v)",
+        CONV | {"slopes": 0.1 + 0.5 * np.random.default_rng(0).random((8, 31, 27), np.float32)},
+    ),
+    "a map beside a smaller one": (
+        f"c = Conv{PADDED}(x, w) d = Conv<strides = [2, 2], pads = [1, 1, 0, 0]>(c, v) r = Relu(d) "
+        f"l = Resize(r, none, larger) e = Conv{PADDED}(c, v) s = Mul(l, e) y = Conv{PADDED}(s, v)",
+        CONV | {"none": np.zeros(0, np.float32), "larger": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "a choice": (
+        "c = Conv(x, w) n = Neg(c) b = Greater(c, zero) o = Where(b, c, n) y = Conv(o, v)",
+        CONV | {"zero": np.float32(0)},
+    ),
+}
+"""Nets in which something needs the whole map."""
+
+SIZES = {"a map beside a smaller one": "2, 3, 32, 28"}
+
+
+def model_of(name: str) -> Model:
+    body, weights = (WINDOWED | PASTED)[name]
+    return load(network(body, SIZES.get(name, "2, 3, 33, 29"), 18, weights), preprocessing="unit")
+
+
+def windowed(model: Model, layer: str, method: Method = "deconvnet") -> Windowed:
+    return build_windowed(model.canonical, model.layer(layer).tensor, model.layer(layer).start, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [*WINDOWED, *PASTED])
+def test_windows_give_what_whole_maps_give(name: str, method: Method) -> None:
+    model = model_of(name)
+    images = noise(*model.image.shape)
+    assert max(differences(model, model.layer("y"), method, images)) < 10 * SAME_GRAPH
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_windows_go_all_the_way(name: str) -> None:
+    model = model_of(name)
+    found = windowed(model, "y")
+    assert tuple(span.size for span in found.signal) == (1, 1)
+    assert tuple(span.size for span in found.pixels) == model.layer("y").receptive_field
+    assert not [asked for asked in (*found.values.values(), *found.pools.values()) if not asked.frame]
+
+
+@pytest.mark.parametrize("name", PASTED)
+def test_what_needs_the_whole_map_gets_it(name: str) -> None:
+    model = model_of(name)
+    found = windowed(model, "y", "gradient")
+    assert found.pixels == WHOLE
+    assert [span.size for span in found.signal] == [1, 1]
+    assert any(node.op_type == "Einsum" for node in found.proto.graph.node)
+
+
+def test_windows_are_the_fields_of_the_paper() -> None:
+    model = zfviz.load("alexnet")
+    fields = [windowed(model, f"relu{i}").pixels for i in range(1, 6)]
+    assert [[span.size for span in frame] for frame in fields] == [[f, f] for f in (11, 51, 99, 131, 163)]
+    assert windowed(model, "fc8").pixels == WHOLE
+
+
+def test_a_window_as_large_as_the_map_is_the_whole_map() -> None:
+    model = load(network("y = Conv<pads = [4, 4, 4, 4]>(x, w)", "1, 3, 9, 9", 18, {"w": (2, 3, 9, 9)}))
+    assert windowed(model, "y").pixels == WHOLE
+    assert max(differences(model, model.layer("y"), "deconvnet", noise(1, 3, 9, 9))) < 10 * SAME_GRAPH
+
+
+def test_what_lies_beyond_the_map_spoils_nothing() -> None:
+    """A division there would be by 0, were it not for the last values of the map, which go on."""
+    body = f"c = Conv{PADDED}(x, w) e = Exp(c) d = Div(c, e) l = Log(e) s = Add(d, l) y = Conv{PADDED}(s, v)"
+    model = load(network(body, "1, 3, 33, 29", 18, CONV), preprocessing="unit")
+    assert max(differences(model, model.layer("y"), "gradient", noise(1, 3, 33, 29))) < 10 * SAME_GRAPH
