@@ -137,10 +137,10 @@ def seen_by_units(pair: Pair) -> tuple[list[tuple[int, int] | tuple[None, None]]
     layer, image = pair.model.layer("y"), pair.model.image
     grid = layer.shape[1:]
     places = list(np.ndindex(grid)) if grid else [(None, None)]
-    maps = np.zeros((len(places), *layer.shape), np.float32)
-    for one, place in zip(maps, places, strict=True):
-        one[(0, *place) if grid else 0] = 1
-    pixels = pair.back(layer.as_stored(maps)).transpose(image.axes)
+    signals = np.zeros((len(places), *layer.stored[1:]), np.float32)
+    for signal, place in zip(signals, places, strict=True):
+        signal[layer.index_of((0, *place) if grid else (0,))] = 1
+    pixels = pair.back(signals).transpose(image.axes)
     return places, np.abs(pixels).sum(axis=1) > 0
 
 

@@ -65,11 +65,6 @@ class Layer:
             )
         return values.reshape(-1, *self.stored[1:]).transpose(self.order).reshape(-1, *self.shape)
 
-    def as_stored(self, values: np.ndarray) -> np.ndarray:
-        """[N, C, H, W] or [N, F] turned as the model stores it."""
-        turned = values.reshape(-1, *(self.stored[axis] for axis in self.order[1:]))
-        return np.ascontiguousarray(turned.transpose(np.argsort(self.order)))
-
     @property
     def start(self) -> Frame:
         """The place of one unit, where its signal starts: the whole of a layer that has no map."""

@@ -94,7 +94,7 @@ def _taps(values: np.ndarray, pool: Pool, lows: Sequence[int], highs: Sequence[i
     maximum along the last axis first, then that of these maxima along the axis before it, and so on.
     """
     # integers lack a number that is less than all of them; numpy is slow with float16
-    best = values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+    best = values if values.dtype.kind == "f" and values.itemsize > 2 else values.astype(np.float32)
     for axis, (low, high) in enumerate(zip(lows, highs, strict=True)):
         best = _strip(best, pool, axis, low, high)
     tap = np.zeros(best.shape, TAP)
