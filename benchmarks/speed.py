@@ -1,0 +1,200 @@
+"""How fast zfviz projects, beside Captum, torch's autograd and a plain forward pass, on this machine's CPU.
+
+    python benchmarks/speed.py --threads 1 -o docs/speed.json
+
+Outputs are compared before any time is printed. Needs `pip install -e '.[oracle,exporters]'`.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from networks import PAIRS, Pair
+from onnx import ModelProto, TensorProto, helper
+from rivals import autograds, captums
+from timing import Time, commands_in_turns, in_turns
+
+import zfviz
+from zfviz.graph.exposure import cut
+from zfviz.graph.rules import Method
+from zfviz.runtime.running import run_forward
+from zfviz.studies.inputs import read_batch
+from zfviz.studies.project import open_forward, prepare
+
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "examples" / "chelsea.jpg"
+SAME = 1e-4
+"""The largest difference of two programs' projections, relative to the largest value: each passes forward by itself."""
+UNITS = (1, 16, 256)
+RIVALS_UNITS = 16
+"""The others take units one at a time; for more of them, their time is this many's in proportion."""
+
+
+def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, runs: int) -> dict[str, Any]:
+    """One row: `count` units of a layer by zfviz, by another program, and a plain forward pass to that layer."""
+    model = zfviz.load(pair.proto)
+    array = read_batch(model, PHOTO).array
+    places = _strongest(zfviz.activations(model, array, layer, "cpu", threads)[layer][0], count)
+    projector = prepare(model, layer, places, method=method, device="cpu", threads=threads, seed="one")
+    forward = open_forward(model, [model.layer(layer).tensor], "cpu", threads)
+    batch = read_batch(model, array)
+    rival = autograds(pair.net, layer, array) if method == "gradient" else captums(pair.net, layer, method, array)
+    pair.passed_over(method == "deconvnet")
+    few = places[:RIVALS_UNITS]
+    ours, theirs = projector.project(batch).pixels[: len(few)], rival(few)
+    difference = float((np.abs(ours - theirs).max((1, 2, 3)) / np.abs(theirs).max((1, 2, 3))).max())
+    found = in_turns(
+        {
+            "zfviz": lambda: projector.project(batch),
+            "forward": lambda: run_forward(forward, model.image, array, [model.layer(layer).tensor]),
+            "other": lambda: rival(few),
+        },
+        runs,
+    )
+    other = found["other"].wall * len(places) / len(few)
+    once = (found["zfviz"].wall - found["forward"].wall) / len(places)
+    return {
+        "layer": layer,
+        "method": method,
+        "units": len(places),
+        "difference": difference,
+        "zfviz": asdict(found["zfviz"]),
+        "forward": asdict(found["forward"]),
+        "other": asdict(found["other"]),
+        "times_faster": other / found["zfviz"].wall,
+        "projection_in_forward_passes": once / found["forward"].wall,
+    }
+
+
+def _strongest(activations: np.ndarray, count: int) -> list[tuple[int, ...]]:
+    """The places (channel, y, x) of the strongest units, of as many channels as there are, then of any."""
+    flat = activations.reshape(len(activations), -1)
+    best = flat.argmax(1)
+    order = np.argsort(-flat[np.arange(len(flat)), best])
+    places = [(int(c), *map(int, np.unravel_index(best[c], activations.shape[1:]))) for c in order[:count]]
+    for place in np.argsort(-activations.reshape(-1))[: count + len(places)]:
+        unit = tuple(int(p) for p in np.unravel_index(place, activations.shape))
+        if len(places) < count and unit not in places:
+            places.append(unit)
+    return places
+
+
+def rows(names: Sequence[str], units: Sequence[int], threads: int, runs: int) -> Iterator[dict[str, Any]]:
+    """Every network, layer, method and number of units."""
+    for name in names:
+        pair = PAIRS[name]()
+        for layer in pair.layers:
+            for method in ("deconvnet", "guided", "gradient"):
+                for count in units:
+                    row = {"network": name} | compare(pair, layer, method, count, threads, runs)
+                    print(_line(row), file=sys.stderr, flush=True)
+                    if row["difference"] > SAME:
+                        print(f"  not the same pixels: {row['difference']:.1e}", file=sys.stderr, flush=True)
+                    yield row
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['network']} {row['layer']} {row['method']} K={row['units']}: {1e3 * row['zfviz']['wall']:.1f} ms, "
+        f"{row['times_faster']:.1f} times as fast; "
+        f"a projection is {row['projection_in_forward_passes']:.2f} forward passes"
+    )
+
+
+CAPTUM_SCRIPT = """
+import sys; sys.path.insert(0, {here!r})
+import numpy as np, torch, zfviz
+from networks import PAIRS
+from onnx import ModelProto, TensorProto, helper
+from rivals import captums
+from PIL import Image
+pair = PAIRS[{name!r}]()
+picture = Image.open({photo!r}).convert("RGB").resize((224, 224))
+x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] - 117
+for layer in pair.layers:
+    places = [(c, 3, 3) for c in range(9)]
+    for pixels in captums(pair.net, layer, "deconvnet", x)(places):
+        Image.fromarray(np.clip(128 + pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8)).save("/dev/null", "PNG")
+"""
+
+
+def whole_process(name: str, runs: int, folder: Path) -> dict[str, Time]:
+    """`zfviz project`, and a script that does the same with Captum, from start to end."""
+    pair = PAIRS[name]()
+    layers = [part for layer in pair.layers for part in ("--layer", layer)]
+    script = CAPTUM_SCRIPT.format(here=str(ROOT / "benchmarks"), name=name, photo=str(PHOTO))
+    return commands_in_turns(
+        {
+            "zfviz": [sys.executable, "-m", "zfviz.cli", "project", name, str(PHOTO), *layers, "--out", str(folder)],
+            "captum": [sys.executable, "-c", script],
+            "help": [sys.executable, "-m", "zfviz.cli", "--help"],
+        },
+        runs,
+    )
+
+
+def growth(threads: int, runs: int) -> Iterator[dict[str, Any]]:
+    """What a projection from conv5 costs with more units, and in larger images: its time without the forward pass."""
+    pair = PAIRS["zfnet" if "zfnet" in PAIRS else "alexnet"]()
+    trunk = trunk_of(pair.proto)
+    cases = [(count, 224) for count in (1, 16, 64, 256, 1024)] + [(16, 448), (16, 896)]
+    for count, side in cases:
+        model = zfviz.load(trunk, input_shape=(1, 3, side, side))
+        batch = read_batch(model, PHOTO)
+        places = _strongest(zfviz.activations(model, batch.array, "conv5", "cpu", threads)["conv5"][0], count)
+        projector = prepare(model, "conv5", places, device="cpu", threads=threads)
+        tensors = [*projector.wishes[0].companion.tensors, "conv5"]
+        forward = open_forward(model, tensors, "cpu", threads)
+        found = in_turns(
+            {
+                "zfviz": partial(projector.project, batch),
+                "forward": partial(run_forward, forward, model.image, batch.array, tensors),
+            },
+            runs,
+        )
+        once = (found["zfviz"].wall - found["forward"].wall) / count
+        row = {"units": count, "side": side, "milliseconds": 1e3 * once}
+        print(row, file=sys.stderr, flush=True)
+        yield row
+
+
+def trunk_of(proto: ModelProto) -> ModelProto:
+    """The network up to pool5, for images of any size."""
+    trunk = cut(proto, [helper.make_tensor_value_info("pool5", TensorProto.FLOAT, None)])
+    for dim in trunk.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.Clear()
+    return trunk
+
+
+def main() -> None:
+    """Measure all, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a JSON file of all that was measured")
+    parser.add_argument("--networks", nargs="+", choices=list(PAIRS), default=list(PAIRS))
+    parser.add_argument("--units", nargs="+", type=int, default=list(UNITS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", module="captum|torch")
+    torch.set_num_threads(options.threads)
+    found = {
+        "machine": {"processor": platform.processor() or platform.machine(), "threads": options.threads},
+        "versions": {m.__name__: m.__version__ for m in (zfviz, onnxruntime, torch, np)},
+        "projections": list(rows(options.networks, options.units, options.threads, options.runs)),
+        "growth": list(growth(options.threads, options.runs)),
+    }
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
