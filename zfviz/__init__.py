@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zfviz.graph.layers import Layer
     from zfviz.runtime.loading import Model, load
     from zfviz.studies.graphs import companion, export, expose
-    from zfviz.studies.project import activations, project
+    from zfviz.studies.project import Projector, activations, prepare, project
     from zfviz.studies.projections import Projections
     from zfviz.studies.selection import Unit
 
@@ -24,6 +24,7 @@ __all__ = [
     "Layer",
     "Model",
     "Projections",
+    "Projector",
     "Unit",
     "ZfvizError",
     "__version__",
@@ -32,6 +33,7 @@ __all__ = [
     "export",
     "expose",
     "load",
+    "prepare",
     "project",
 ]
 
@@ -39,12 +41,14 @@ _HOMES = {
     "Layer": "graph.layers",
     "Model": "runtime.loading",
     "Projections": "studies.projections",
+    "Projector": "studies.project",
     "Unit": "studies.selection",
     "activations": "studies.project",
     "companion": "studies.graphs",
     "export": "studies.graphs",
     "expose": "studies.graphs",
     "load": "runtime.loading",
+    "prepare": "studies.project",
     "project": "studies.project",
 }
 

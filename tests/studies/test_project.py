@@ -13,6 +13,8 @@ from PIL import Image
 import zfviz
 from zfviz.errors import ImageError, LayerError, ModelError, UnsupportedError, VerificationError
 from zfviz.graph import rules
+from zfviz.runtime.running import SIGNALS_AT_ONCE
+from zfviz.runtime.session import Session
 from zfviz.tolerances import SAME_GRAPH
 
 
@@ -316,3 +318,31 @@ def test_a_grey_model_is_shown_what_it_sees(photo_path) -> None:
     p = zfviz.project(grey, photo_path, top=1)
     assert p.batch.views[0].mode == "L"
     assert "assumed: grey, centre crop of 87.5 %, (x/255 - [0.449]) / [0.226]." in p.warnings()[0]
+
+
+def test_portions_are_what_project_gives_some_units_at_a_time(tiny) -> None:
+    images = batch(2)
+    prepared = zfviz.prepare(tiny, layer=["relu1", "relu2"], top=8)
+    whole, portions = prepared.project(images), list(prepared.portions(images, at_once=5))
+    assert [len(p.units) for p in portions] == [5, 5, 5, 1, 5, 5, 5, 1]
+    assert [u for p in portions for u in p.units] == list(whole.units)
+    assert np.concatenate([p.image_index for p in portions]).tolist() == whole.image_index.tolist()
+    assert close(np.concatenate([p.pixels for p in portions]), whole.pixels)
+    assert portions[-1].record(1)["top1"] == whole.record(1)["top1"]
+
+
+def test_portions_make_no_more_than_is_asked_for(tiny, monkeypatch) -> None:
+    ran: list[int] = []
+    units = [(c, y, x) for c in range(12) for y in range(4) for x in range(4)]
+    prepared = zfviz.prepare(tiny, layer="relu2", units=units)
+    run = Session.run
+
+    def counted(session: Session, feeds: Any, outputs: Any) -> Any:
+        ran.append(len(feeds.get("signal", ())))
+        return run(session, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run", counted)
+    portions = prepared.portions(batch(1), at_once=SIGNALS_AT_ONCE)
+    next(portions)
+    next(portions)
+    assert ran == [0, SIGNALS_AT_ONCE, SIGNALS_AT_ONCE]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from zfviz.graph.windowed import Windowed, build_windowed
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
-from zfviz.runtime.verify import verify_layers
+from zfviz.runtime.verify import Residual, verify_layers
 from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
 from zfviz.studies.projections import Projections
 from zfviz.studies.selection import (
@@ -62,7 +63,7 @@ def project(
     prepared = prepare(
         model, layer, units, top, method, device, threads, classes=classes, seed=seed, precision=precision
     )
-    return prepared.project(read_batch(prepared.model, image), verify)
+    return prepared.project(image, verify)
 
 
 def prepare(
@@ -78,7 +79,7 @@ def prepare(
     seed: Seed = "activation",
     precision: Precision = "float32",
 ) -> "Projector":
-    """What `project` does before it looks at an image: graphs built, sessions open."""
+    """What `project` does before it looks at an image, so that many calls share it: graphs built, sessions open."""
     if method not in METHODS:
         raise LayerError(f"no method {method!r}; expected one of {', '.join(METHODS)}.")
     if seed not in SEEDS:
@@ -119,21 +120,44 @@ class Projector:
             portion = slice(start, start + IMAGES_AT_ONCE)
             yield self.project(read_batch(self.model, images[portion], stems[portion]), verify and not start)
 
-    def project(self, batch: Batch, verify: bool = False) -> Projections:
-        """The projections of a batch of images; `verify` checks the layers on the first of them."""
+    def project(self, image: ImageLike | Batch, verify: bool = False) -> Projections:
+        """The projections of an image or a batch of them; `verify` checks the layers on the first of them."""
+        batch = image if isinstance(image, Batch) else read_batch(self.model, image)
         found: list[_Projected] = []
         class_scores: list[np.ndarray] = []
-        whole = not all(wish.companion.batched for wish in self.wishes)
-        at_once = 1 if whole else IMAGES_AT_ONCE
+        at_once = IMAGES_AT_ONCE if self._batched else 1
         for start in range(0, len(batch.array), at_once):
-            images = batch.array[start : start + at_once]
-            values = run_forward(self.forward, self.model.image, images, self._asked(), whole)
-            for wish in self.wishes:
-                projected = wish.project(values, len(images), self.seed, self.model.image)
-                found += [replace(p, image=start + p.image) for p in projected]
-            class_scores += [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
-        residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
+            projected, scores = self._look(batch.array[start : start + at_once])
+            found += [replace(p, image=start + p.image) for p in projected]
+            class_scores += scores
         found.sort(key=lambda p: p.image)
+        residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
+        return self._projections(batch, found, class_scores, max(residuals, key=lambda r: r.value, default=None))
+
+    def portions(self, image: ImageLike, at_once: int = 64) -> Iterator[Projections]:
+        """What `project` gives, at most `at_once` units at a time, so that memory does not grow with their number."""
+        batch = read_batch(self.model, image)
+        class_scores: list[np.ndarray] = []
+        for number, one in enumerate(batch.array):
+            projected, scores = self._look(one[None])
+            class_scores += scores
+            while found := [replace(p, image=number) for p in islice(projected, at_once)]:
+                yield self._projections(batch, found, class_scores, None)
+
+    @property
+    def _batched(self) -> bool:
+        return all(wish.companion.batched for wish in self.wishes)
+
+    def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
+        """The projections of some images, each made when it is asked for, and their scores."""
+        values = run_forward(self.forward, self.model.image, images, self._asked(), whole=not self._batched)
+        scores = [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
+        each = (wish.each(values, len(images), self.seed, self.model.image) for wish in self.wishes)
+        return chain.from_iterable(each), scores
+
+    def _projections(
+        self, batch: Batch, found: Sequence["_Projected"], scores: Sequence[np.ndarray], residual: Residual | None
+    ) -> Projections:
         return Projections(
             pixels=as_nchw(self.model, np.stack([p.pixels for p in found]).astype(np.float32, copy=False)),
             units=tuple(p.unit for p in found),
@@ -146,8 +170,8 @@ class Projector:
             seed=self.seed,
             precision=self.precision,
             device=self.forward.device,
-            class_scores=tuple(class_scores),
-            residual=max(residuals, key=lambda r: r.value, default=None),
+            class_scores=tuple(scores),
+            residual=residual,
         )
 
     def _asked(self) -> list[str]:
@@ -218,9 +242,9 @@ class _Wish:
     companion: Windowed
     session: Session
 
-    def project(
+    def each(
         self, values: Mapping[str, np.ndarray], images: int, seed: Seed, image_input: ImageInput
-    ) -> list["_Projected"]:
+    ) -> Iterator["_Projected"]:
         """The projections of the layer's units, for that many images whose forward values these are."""
         maps = self.layer.as_map(values[self.layer.tensor])[:images]
         chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
@@ -235,10 +259,8 @@ class _Wish:
             for (image, unit), strength in zip(chosen, strengths, strict=True)
         ]
         pixels = run_companion(self.session, self.companion, signals, values, image_input)
-        return [
-            _Projected(image, unit, strength, projected)
-            for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True)
-        ]
+        for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True):
+            yield _Projected(image, unit, strength, projected)
 
     def _units_of(self, activations: np.ndarray) -> list[Unit]:
         if self.units is None:
