@@ -223,6 +223,10 @@ class Net:
             )
         ]
         begins = pads[:rank]
+        if group == 1 and size == tuple(layer.attrs["kernel_shape"]) == tuple(reached) and not any(pads):
+            # from one place to one kernel: a product of matrices reads the weights once for all signals
+            kernels = self.emit("MatMul", *(self.emit("Reshape", t, self.ints([0, -1])) for t in (signal, weight)))
+            return self.emit("Reshape", kernels, self.ints([0, -1, *size]))
         # a window of ceil_mode may reach beyond the pads
         ends = [max(e, r - n - b) for e, r, n, b in zip(pads[rank:], reached, size, begins, strict=True)]
         rest = [n + b + e - r for n, b, e, r in zip(size, begins, ends, reached, strict=True)]
