@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 
 from zfviz.graph.reach import WHOLE, Span
 from zfviz.graph.windowed import Pool
+from zfviz.runtime.running import MEMORY, at_once
 from zfviz.runtime.windows import find_switches
 
 KINDS = {
@@ -68,3 +69,7 @@ def test_switches_of_a_window_are_places_in_its_part_of_the_input() -> None:
         rows, columns = np.divmod(found, 7)
         whole = (rows + top) * 17 + columns + left
         np.testing.assert_array_equal(whole, expected[image][:, y - 1 : y + 1, x_ : x_ + 3])
+
+
+def test_fewer_go_together_where_each_is_large() -> None:
+    assert [at_once(8, size) for size in (1, MEMORY // 8, MEMORY // 8 + 1, MEMORY // 2, MEMORY + 1)] == [8, 8, 7, 2, 1]

@@ -323,7 +323,7 @@ def test_a_grey_model_is_shown_what_it_sees(photo_path) -> None:
 def test_portions_are_what_project_gives_some_units_at_a_time(tiny) -> None:
     images = batch(2)
     prepared = zfviz.prepare(tiny, layer=["relu1", "relu2"], top=8)
-    whole, portions = prepared.project(images), list(prepared.portions(images, at_once=5))
+    whole, portions = prepared.project(images), list(prepared.portions(images, units=5))
     assert [len(p.units) for p in portions] == [5, 5, 5, 1, 5, 5, 5, 1]
     assert [u for p in portions for u in p.units] == list(whole.units)
     assert np.concatenate([p.image_index for p in portions]).tolist() == whole.image_index.tolist()
@@ -342,7 +342,7 @@ def test_portions_make_no_more_than_is_asked_for(tiny, monkeypatch) -> None:
         return run(session, feeds, outputs)
 
     monkeypatch.setattr(Session, "run", counted)
-    portions = prepared.portions(batch(1), at_once=SIGNALS_AT_ONCE)
+    portions = prepared.portions(batch(1), units=SIGNALS_AT_ONCE)
     next(portions)
     next(portions)
     assert ran == [0, SIGNALS_AT_ONCE, SIGNALS_AT_ONCE]

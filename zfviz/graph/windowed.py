@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,9 @@ class Windowed:
     """A companion graph of windows with what it takes.
 
     `signal` is the part of the layer that a signal has, `pixels` the part of the image that comes out; `values` and
-    `pools` say what each of its other inputs is; `placed` is whether it takes the places of the units too. One that is
-    not `batched` takes one signal and the forward values of one image, all whole.
+    `pools` say what each of its other inputs is; `placed` is whether it takes the places of the units too; `largest` is
+    the size in bytes of its largest signal. One that is not `batched` takes one signal and the forward values of one
+    image, all whole.
     """
 
     proto: ModelProto
@@ -62,6 +64,7 @@ class Windowed:
     values: Mapping[str, Value]
     pools: Mapping[str, Pool]
     placed: bool
+    largest: int
     inexact: tuple[str, ...]
 
     @property
@@ -114,6 +117,7 @@ def _build(
         values,
         pools,
         PLACE in companion.values,
+        max(prod(dims(t)[1:]) for node in framed.graph.nodes for t in node.outputs) * companion.dtype.itemsize,
         companion.inexact,
     )
 

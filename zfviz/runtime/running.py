@@ -15,6 +15,13 @@ from zfviz.runtime.windows import cut_windows, find_switches, paste_windows
 
 IMAGES_AT_ONCE = 8
 SIGNALS_AT_ONCE = 16
+MEMORY = 2**28
+"""Bytes that the forward values of the images that go together may take, and as much the largest of the signals."""
+
+
+def at_once(most: int, size: int) -> int:
+    """How many go together, of which each takes `size` bytes: `most` of them, or fewer where memory wants it so."""
+    return max(1, min(most, MEMORY // size))
 
 
 def run_forward(
@@ -65,9 +72,9 @@ def run_companion(
     """The pixels of each signal, whole images in the model's layout, from the forward `values` of a batch. A companion
     that is not batched takes the values of one image.
     """
-    at_once = SIGNALS_AT_ONCE if companion.batched else 1
-    for start in range(0, len(signals), at_once):
-        chosen = signals[start : start + at_once]
+    together = at_once(SIGNALS_AT_ONCE, companion.largest) if companion.batched else 1
+    for start in range(0, len(signals), together):
+        chosen = signals[start : start + together]
         images, places = [s.image for s in chosen], np.array([s.place for s in chosen], np.int64)
         feeds = {SIGNAL: _stacked(chosen, companion)}
         if companion.placed:

@@ -1,8 +1,10 @@
 """Projections: what of an image drove a unit (paper, section 2)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from math import prod
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,10 +14,11 @@ from zfviz.graph.exposure import cut, expose
 from zfviz.graph.image_input import ImageInput
 from zfviz.graph.layers import Layer
 from zfviz.graph.net import Precision
+from zfviz.graph.reach import dims
 from zfviz.graph.rules import METHODS, Method
 from zfviz.graph.windowed import Windowed, build_windowed
 from zfviz.runtime.loading import Model, ModelLike, load
-from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, run_companion, run_forward
+from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, at_once, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
 from zfviz.runtime.verify import Residual, verify_layers
 from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
@@ -31,6 +34,7 @@ from zfviz.studies.selection import (
 
 Seed = Literal["activation", "one"]
 SEEDS: tuple[Seed, ...] = get_args(Seed)
+FLOAT_BYTES = 4
 
 
 def project(
@@ -116,37 +120,54 @@ class Projector:
     def each(self, images: Sequence[OnePicture], verify: bool = False) -> Iterator[Projections]:
         """The projections of many pictures, some pictures at a time, so that memory does not grow with their number."""
         stems = distinct_stems(images)
-        for start in range(0, len(images), IMAGES_AT_ONCE):
-            portion = slice(start, start + IMAGES_AT_ONCE)
-            yield self.project(read_batch(self.model, images[portion], stems[portion]), verify and not start)
+        together = self._images_at_once()
+        portions = [slice(start, start + together) for start in range(0, len(images), together)]
+
+        def read(portion: slice) -> Batch:
+            return read_batch(self.model, images[portion], stems[portion])
+
+        # the next pictures are decoded while the model runs
+        with ThreadPoolExecutor(1) as reader:
+            coming = [reader.submit(read, portion) for portion in portions[:1]]
+            for number in range(len(portions)):
+                batch = coming.pop().result()
+                coming += [reader.submit(read, portion) for portion in portions[number + 1 : number + 2]]
+                yield self.project(batch, verify and not number)
 
     def project(self, image: ImageLike | Batch, verify: bool = False) -> Projections:
         """The projections of an image or a batch of them; `verify` checks the layers on the first of them."""
         batch = image if isinstance(image, Batch) else read_batch(self.model, image)
         found: list[_Projected] = []
         class_scores: list[np.ndarray] = []
-        at_once = IMAGES_AT_ONCE if self._batched else 1
-        for start in range(0, len(batch.array), at_once):
-            projected, scores = self._look(batch.array[start : start + at_once])
+        together = self._images_at_once()
+        for start in range(0, len(batch.array), together):
+            projected, scores = self._look(batch.array[start : start + together])
             found += [replace(p, image=start + p.image) for p in projected]
             class_scores += scores
         found.sort(key=lambda p: p.image)
         residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
         return self._projections(batch, found, class_scores, max(residuals, key=lambda r: r.value, default=None))
 
-    def portions(self, image: ImageLike, at_once: int = 64) -> Iterator[Projections]:
-        """What `project` gives, at most `at_once` units at a time, so that memory does not grow with their number."""
+    def portions(self, image: ImageLike, units: int = 64) -> Iterator[Projections]:
+        """What `project` gives, at most so many `units` at a time, so that memory does not grow with their number."""
         batch = read_batch(self.model, image)
         class_scores: list[np.ndarray] = []
         for number, one in enumerate(batch.array):
             projected, scores = self._look(one[None])
             class_scores += scores
-            while found := [replace(p, image=number) for p in islice(projected, at_once)]:
+            while found := [replace(p, image=number) for p in islice(projected, units)]:
                 yield self._projections(batch, found, class_scores, None)
 
     @property
     def _batched(self) -> bool:
         return all(wish.companion.batched for wish in self.wishes)
+
+    def _images_at_once(self) -> int:
+        if not self._batched:
+            return 1
+        tensors = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
+        taken = [dims(tensors[name])[1:] for name in self._asked() if name in tensors]
+        return at_once(IMAGES_AT_ONCE, sum(map(prod, taken)) * FLOAT_BYTES)
 
     def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
         """The projections of some images, each made when it is asked for, and their scores."""
