@@ -1,6 +1,6 @@
 """How fast zfviz projects, beside Captum, torch's autograd and a plain forward pass, on this machine's CPU.
 
-    python benchmarks/speed.py --threads 1 -o docs/speed.json
+    python benchmarks/speed.py --threads 1 -o docs/speed.json --page docs/speed.md
 
 Outputs are compared before any time is printed. Needs `pip install -e '.[oracle,exporters]'`.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import onnxruntime
 import torch
 from networks import PAIRS, Pair
 from onnx import ModelProto, TensorProto, helper
+from page import page
 from rivals import autograds, captums
 from timing import Time, commands_in_turns, in_turns
 
@@ -36,6 +38,7 @@ PHOTO = ROOT / "examples" / "chelsea.jpg"
 SAME = 1e-4
 """The largest difference of two programs' projections, relative to the largest value: each passes forward by itself."""
 UNITS = (1, 16, 256)
+STAR = "zfnet"
 RIVALS_UNITS = 16
 """The others take units one at a time; for more of them, their time is this many's in proportion."""
 
@@ -128,25 +131,25 @@ for layer in pair.layers:
 """
 
 
-def whole_process(name: str, runs: int, folder: Path) -> dict[str, Time]:
+def whole_processes(runs: int) -> dict[str, Time]:
     """`zfviz project`, and a script that does the same with Captum, from start to end."""
-    pair = PAIRS[name]()
-    layers = [part for layer in pair.layers for part in ("--layer", layer)]
-    script = CAPTUM_SCRIPT.format(here=str(ROOT / "benchmarks"), name=name, photo=str(PHOTO))
-    return commands_in_turns(
-        {
-            "zfviz": [sys.executable, "-m", "zfviz.cli", "project", name, str(PHOTO), *layers, "--out", str(folder)],
-            "captum": [sys.executable, "-c", script],
-            "help": [sys.executable, "-m", "zfviz.cli", "--help"],
-        },
-        runs,
-    )
+    layers = [part for layer in PAIRS[STAR]().layers for part in ("--layer", layer)]
+    script = CAPTUM_SCRIPT.format(here=str(ROOT / "benchmarks"), name=STAR, photo=str(PHOTO))
+    zfviz_command = [sys.executable, "-m", "zfviz.cli"]
+    with TemporaryDirectory() as folder:
+        return commands_in_turns(
+            {
+                f"`zfviz project {STAR}`": [*zfviz_command, "project", STAR, str(PHOTO), *layers, "--out", folder],
+                "the same with Captum": [sys.executable, "-c", script],
+                "`zfviz --help`": [*zfviz_command, "--help"],
+            },
+            runs,
+        )
 
 
 def growth(threads: int, runs: int) -> Iterator[dict[str, Any]]:
     """What a projection from conv5 costs with more units, and in larger images: its time without the forward pass."""
-    pair = PAIRS["zfnet" if "zfnet" in PAIRS else "alexnet"]()
-    trunk = trunk_of(pair.proto)
+    trunk = trunk_of(PAIRS[STAR]().proto)
     cases = [(count, 224) for count in (1, 16, 64, 256, 1024)] + [(16, 448), (16, 896)]
     for count, side in cases:
         model = zfviz.load(trunk, input_shape=(1, 3, side, side))
@@ -184,6 +187,7 @@ def main() -> None:
     parser.add_argument("--units", nargs="+", type=int, default=list(UNITS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--page", type=Path, help="the same as a page of Markdown")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="captum|torch")
     torch.set_num_threads(options.threads)
@@ -192,8 +196,11 @@ def main() -> None:
         "versions": {m.__name__: m.__version__ for m in (zfviz, onnxruntime, torch, np)},
         "projections": list(rows(options.networks, options.units, options.threads, options.runs)),
         "growth": list(growth(options.threads, options.runs)),
+        "processes": {name: asdict(time) for name, time in whole_processes(options.runs).items()},
     }
     options.output.write_text(json.dumps(found, indent=1) + "\n")
+    if options.page:
+        options.page.write_text(page(found, RIVALS_UNITS))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""The page of what was measured, in Markdown."""
+
+from collections.abc import Iterator
+from typing import Any
+
+HEAD = """# How fast it is
+
+Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`, each row in one run, the contenders in turns, medians of {runs} runs, {threads} thread{s}, on {processor};
+{versions}. Before a time is taken, the projections of both programs are compared; the largest difference, relative to the largest value, was {difference:.0e}.
+
+*whole call* is `Projector.project` with sessions open: the forward pass, ranking, switches and all projections. *the other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or
+`torch.autograd.grad` with the forward pass kept (`gradient`), on the same weights, units and threads; it takes units one at a time, so that more than {few} are reckoned from {few}.
+*a projection* is the whole call without its forward pass, for one unit, in forward passes to that layer by onnxruntime.
+
+| network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection, in forward passes |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def page(found: dict[str, Any], few: int) -> str:
+    """All tables."""
+    machine, rows = found["machine"], found["projections"]
+    head = HEAD.format(
+        runs=rows[0]["zfviz"]["runs"],
+        threads=machine["threads"],
+        s="s" * (machine["threads"] > 1),
+        processor=machine["processor"],
+        versions=", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        difference=max(row["difference"] for row in rows),
+        few=few,
+    )
+    return (
+        "\n".join([head.rstrip("\n"), *map(_row, rows), *_growth(found["growth"]), *_processes(found["processes"])])
+        + "\n"
+    )
+
+
+def _row(row: dict[str, Any]) -> str:
+    whole = row["zfviz"]["wall"]
+    cells = [
+        *(row["network"], row["layer"], row["method"], row["units"]),
+        *(f"{1e3 * whole:.1f}", f"{1e3 * whole * row['times_faster']:.0f}", f"{row['times_faster']:.1f}"),
+        f"{row['projection_in_forward_passes']:.2f}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _growth(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "\n## With more units, and in larger images\n\nOf ZFNet's conv5, one projection without the forward pass:\n"
+    yield "| units | image, pixels wide | ms |\n|---|---|---|"
+    for row in rows:
+        yield f"| {row['units']} | {row['side']} | {row['milliseconds']:.2f} |"
+
+
+def _processes(times: dict[str, dict[str, float]]) -> Iterator[str]:
+    yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all:\n"
+    yield "| command | seconds | processor seconds |\n|---|---|---|"
+    for name, time in times.items():
+        yield f"| {name} | {time['wall']:.2f} | {time['processor']:.2f} |"
