@@ -86,6 +86,18 @@ def _twin(name: str) -> nn.Module:
     return nn.Sequential(modules).eval()
 
 
+def plain(net: nn.Module) -> nn.Module:
+    """A twin of torch's own modules only, which a script loads without ours."""
+    return nn.Sequential(
+        OrderedDict(
+            (name, nn.LocalResponseNorm(m.norm.size, m.norm.alpha, m.norm.beta, m.norm.bias))
+            if isinstance(m, ContrastNorm)
+            else (name, m)
+            for name, m in net.named_children()
+        )
+    ).eval()
+
+
 def _bundled(name: str) -> Pair:
     return Pair(bundled(name), _twin(name), ("conv1", "conv3", "conv5"))
 

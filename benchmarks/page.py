@@ -5,12 +5,15 @@ from typing import Any
 
 HEAD = """# How fast it is
 
-Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`, each row in one run, the contenders in turns, medians of {runs} runs, {threads} thread{s}, on {processor};
-{versions}. Before a time is taken, the projections of both programs are compared; the largest difference, relative to the largest value, was {difference:.0e}.
+Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`: each row in one run, the contenders in
+turns, medians of {runs} runs, {threads} thread{s}, on {processor}; {versions}. Before a time is taken, the projections
+of both programs are compared; the largest difference, relative to the largest value, was {difference:.0e}.
 
-*whole call* is `Projector.project` with sessions open: the forward pass, ranking, switches and all projections. *the other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or
-`torch.autograd.grad` with the forward pass kept (`gradient`), on the same weights, units and threads; it takes units one at a time, so that more than {few} are reckoned from {few}.
-*a projection* is the whole call without its forward pass, for one unit, in forward passes to that layer by onnxruntime.
+*whole call* is `Projector.project` with sessions open: the forward pass, ranking, switches and all projections. *the
+other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
+(`gradient`), on the same weights, units and threads; it takes units one at a time, so that more than {few} are reckoned
+from {few}. *a projection* is the whole call without its forward pass, for one unit, in forward passes to that layer by
+onnxruntime.
 
 | network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection, in forward passes |
 |---|---|---|---|---|---|---|---|

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from networks import PAIRS, Pair
+from networks import PAIRS, Pair, plain
 from onnx import ModelProto, TensorProto, helper
 from page import page
 from rivals import autograds, captums
@@ -115,32 +115,49 @@ def _line(row: dict[str, Any]) -> str:
 
 
 CAPTUM_SCRIPT = """
-import sys; sys.path.insert(0, {here!r})
-import numpy as np, torch, zfviz
-from networks import PAIRS
-from onnx import ModelProto, TensorProto, helper
-from rivals import captums
+import sys
+import numpy as np, torch
+from captum.attr import NeuronDeconvolution
 from PIL import Image
-pair = PAIRS[{name!r}]()
-picture = Image.open({photo!r}).convert("RGB").resize((224, 224))
-x = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] - 117
-for layer in pair.layers:
-    places = [(c, 3, 3) for c in range(9)]
-    for pixels in captums(pair.net, layer, "deconvnet", x)(places):
-        Image.fromarray(np.clip(128 + pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8)).save("/dev/null", "PNG")
+net, photo, folder, *layers = sys.argv[1:]
+net = torch.load(net, weights_only=False)
+picture = Image.open(photo).convert("RGB").resize((224, 224))
+x = torch.from_numpy(np.asarray(picture, np.float32).transpose(2, 0, 1)[None] - 117).requires_grad_()
+for layer in layers:
+    maps = {}
+    handle = net.get_submodule(layer).register_forward_hook(lambda _, __, output: maps.update(y=output[0].detach()))
+    net(x)
+    handle.remove()
+    peaks = maps["y"].flatten(1).max(1)
+    places = [(int(c), *divmod(int(peaks.indices[c]), maps["y"].shape[2])) for c in peaks.values.topk(9).indices]
+    deconvolution = NeuronDeconvolution(net, net.get_submodule(layer))
+    for place in places:
+        pixels = deconvolution.attribute(x, place)[0].detach().numpy().transpose(1, 2, 0)
+        scaled = np.clip(128 + 127 * pixels / np.abs(pixels).max(), 0, 255).astype(np.uint8)
+        Image.fromarray(scaled).save(f"{folder}/{layer}-{place[0]}.png")
 """
 
 
 def whole_processes(runs: int) -> dict[str, Time]:
     """`zfviz project`, and a script that does the same with Captum, from start to end."""
-    layers = [part for layer in PAIRS[STAR]().layers for part in ("--layer", layer)]
-    script = CAPTUM_SCRIPT.format(here=str(ROOT / "benchmarks"), name=STAR, photo=str(PHOTO))
+    pair = PAIRS[STAR]()
+    layers = [part for layer in pair.layers for part in ("--layer", layer)]
     zfviz_command = [sys.executable, "-m", "zfviz.cli"]
     with TemporaryDirectory() as folder:
+        net = Path(folder, "net.pt")
+        torch.save(plain(pair.net), net)
         return commands_in_turns(
             {
                 f"`zfviz project {STAR}`": [*zfviz_command, "project", STAR, str(PHOTO), *layers, "--out", folder],
-                "the same with Captum": [sys.executable, "-c", script],
+                "the same with Captum": [
+                    sys.executable,
+                    "-c",
+                    CAPTUM_SCRIPT,
+                    str(net),
+                    str(PHOTO),
+                    folder,
+                    *pair.layers,
+                ],
                 "`zfviz --help`": [*zfviz_command, "--help"],
             },
             runs,
