@@ -26,10 +26,14 @@ def places(layer: Layer) -> list[tuple[int, ...]]:
     return [(int(rng.integers(channels)), y % size[0], x % size[1]) for y, x in (*ends, *halves, *inside)]
 
 
-def differences(model: Model, layer: Layer, method: Method, images: np.ndarray) -> Iterator[float]:
-    """For units of the layer, of both images where there are two, the largest difference of their pixels relative to
-    the largest value, which counts as 1e-6 at least.
+def difference(model: Model, layer: Layer, method: Method, images: np.ndarray) -> float:
+    """The largest difference of the pixels of units of the layer, of both images where there are two, relative to the
+    largest value of each, which counts as 1e-6 at least; NaN where there is one.
     """
+    return float(np.max(list(_differences(model, layer, method, images))))
+
+
+def _differences(model: Model, layer: Layer, method: Method, images: np.ndarray) -> Iterator[float]:
     whole = build_companion(model.canonical, layer.tensor, method)
     windowed = build_windowed(model.canonical, layer.tensor, layer.start, method)
     asked = [*dict.fromkeys([layer.tensor, *windowed.tensors, *whole.values])]

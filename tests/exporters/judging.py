@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from exporters.specimen import Specimen
 from onnx import helper
+from windows import difference
 
 from zfviz.errors import LayerError, ZfvizError
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
@@ -40,7 +41,7 @@ class Verdict:
 
 
 def judge(specimen: Specimen, folder: Path) -> Verdict:
-    """The verdict on one model: three methods, for a layer low, one high, and an output."""
+    """The verdict on one model: three methods, for a layer low, one high, and an output; whole maps and windows."""
     try:
         model = load(specimen.make(folder), preprocessing=OPEN_SIZE, inputs=specimen.inputs)
         worst = max(_differences(model, specimen.inputs))
@@ -76,6 +77,9 @@ def _differences(model: Model, inputs: Mapping[str, np.ndarray]) -> Iterator[flo
             expected = oracle.project(layer.tensor, signal)
             found = run_back(companion, oracle.values, oracle.switches, signal, model)
             yield float(np.abs(found - expected).max() / (np.abs(expected).max() or 1))
+    for layer in probed(model):
+        # what the runtime computes over windows is what the exported companion does over whole maps
+        yield difference(model, layer, methods[0] if quantised(model) else "guided", image)
 
 
 def quantised(model: Model) -> bool:

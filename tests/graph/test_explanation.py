@@ -94,6 +94,12 @@ def test_what_cannot_be_is_refused() -> None:
     named = network(BODY.replace("p = ", "units = ").replace("(p, v)", "(units, v)"), "1, 3, 33, 29", 18, CONV)
     with pytest.raises(UnsupportedError, match="'units', a reserved name"):
         zfviz.export(zfviz.load(named, preprocessing="unit"), "e", top=2)
+    named = network(BODY, "1, 3, 33, 29", 18, CONV)
+    named.graph.node[0].output[0] = named.graph.node[1].input[0] = "signal/constant3"
+    with pytest.raises(UnsupportedError, match="'signal/constant3', a reserved name"):
+        zfviz.export(zfviz.load(named, preprocessing="unit"), "e", top=2)
+    with pytest.raises(UnsupportedError, match="takes 4 images at once; expected any number, or 1"):
+        zfviz.export(zfviz.load(network(BODY, "4, 3, 33, 29", 18, CONV), preprocessing="unit"), "e", top=2)
     windows = "a = Reshape(x, apart) r = Relu(a) y = Reshape(r, back)"
     proto = network(windows, "1, 3, 8, 8", 18, {"apart": [4, 3, 4, 4], "back": [1, 3, 8, 8]})
     with pytest.raises(UnsupportedError, match="takes its batch for something else"):

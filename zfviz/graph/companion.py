@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.net import BatchError, Net, Precision, Unpool
+from zfviz.graph.net import BatchError, FrameError, Net, Precision, Unpool
 from zfviz.graph.protos import opset_of
 from zfviz.graph.reach import dims
 from zfviz.graph.rectifiers import Rectifier
@@ -149,7 +149,7 @@ class _Walk:
             signals = rule.transpose(node, coming if rule.every_output else _only_first(coming), net)
             if missing := [index for index, _ in wanted if index not in signals]:
                 raise UnsupportedError(f"it takes input {missing[0]} from the image")
-        except BatchError:
+        except (BatchError, FrameError):
             raise
         except UnsupportedError as error:
             return self._refuse(node, f"{op_key(node)}: {error},", wanted)
@@ -179,7 +179,9 @@ class _Walk:
             return [(rectifier.entry, self._net.rectify(signal, rectifier, gain=True))]
         arrived = {node.outputs[0].name: [self._net.rectify(signal, rectifier, gain=False)]}
         self._run(rectifier.nodes, arrived, "gradient")
-        return [(rectifier.entry, back) for back in arrived[rectifier.entry.name]]
+        # what is left is at the entry, or at several parts of it
+        read = {tensor.name: tensor for inner in rectifier.nodes for tensor in inner.inputs}
+        return [(read[name], back) for name, signals in arrived.items() for back in signals]
 
     def _above(self, node: gs.Node) -> str:
         """The ops that a signal has passed before it comes to a node, nearest first, for messages."""

@@ -28,6 +28,10 @@ def explain(canonical: Canonical, image: ImageInput, layer: Layer, top: int, met
     """
     if not 1 <= top <= layer.shape[0]:
         raise LayerError(f"top is {top}; expected 1 to {layer.shape[0]}, the channels of {layer.name!r}.")
+    if image.batch not in (None, 1):
+        raise UnsupportedError(
+            f"the model takes {image.batch} images at once; expected any number, or 1. Export it so."
+        )
     companion = build_companion(canonical, layer.tensor, method)
     if not companion.batched:
         raise UnsupportedError(
@@ -58,7 +62,8 @@ def explain(canonical: Canonical, image: ImageInput, layer: Layer, top: int, met
 
 def _check_names(proto: ModelProto) -> None:
     taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    if clashing := taken & {UNITS, ACTIVATIONS, SIGNAL, PIXELS}:
+    own = (UNITS, ACTIVATIONS, SIGNAL, PIXELS)
+    if clashing := {name for name in taken if name.partition("/")[0] in own}:
         raise UnsupportedError(f"the model has a tensor named {min(clashing)!r}, a reserved name; rename it")
 
 

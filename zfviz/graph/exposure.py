@@ -46,7 +46,7 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
     for node in reversed(proto.graph.node):
         if needed & set(node.output):
             nodes.append(node)
-            needed |= read_by(node)
+            needed |= read_by(node) - {""}
     graph = GraphProto(
         name=proto.graph.name or "graph",
         node=reversed(nodes),

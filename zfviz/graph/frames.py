@@ -9,6 +9,7 @@ a whole map.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import count
 from math import prod
 
 import numpy as np
@@ -16,12 +17,12 @@ import onnx_graphsurgeon as gs
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
+from zfviz.graph.net import OWN
 from zfviz.graph.reach import WHOLE, Frame, Span, Tap, dims, pointwise
 from zfviz.graph.rectifiers import Rectifier
 from zfviz.graph.rules import find_reach
 from zfviz.graph.rules.pool import window_counts
 
-DOMAIN = "zfviz"
 SLIDING = ("Conv", "ConvInteger", "MaxPool", "AveragePool")
 """Ops whose windows slide over two axes; in a frame they need no padding."""
 
@@ -59,7 +60,7 @@ class _Trace:
             alike = rectifier.nodes if rectifier else (node,)
             if any(self._below(inner, frame) is None for inner in alike):
                 frame = WHOLE
-            self.frames |= dict.fromkeys((t.name for t in node.outputs), frame)
+            self.frames |= {t.name: frame for t in node.outputs if not t.is_empty()}
             self.reads[id(node)] = self._below(node, frame) or [WHOLE] * len(node.inputs)
             for tensor, part in zip(node.inputs, self.reads[id(node)], strict=True):
                 if tensor.name in self.canonical.live:
@@ -97,7 +98,7 @@ class _Trace:
                 both and (node.op != "MaxPool" or self._is_own(node)) and (node.op != "AveragePool" or _is_even(node))
             )
         still = all((tap.stride, tap.extent) == (1, 1) for tap in plain)
-        if node.op in MOVING and not node.domain:
+        if _moves(node, frame):
             return still and node.attrs.get("mode", "constant") == "constant" and _keeps_others(node, frame)
         return still and all(tap.offset == 0 for tap in plain)
 
@@ -109,6 +110,14 @@ class _Trace:
 def _is_even(pool: gs.Node) -> bool:
     """Whether an AveragePool divides by as many everywhere."""
     return bool((window_counts(pool) == prod(pool.attrs["kernel_shape"])).all())
+
+
+def _moves(node: gs.Node, frame: Frame) -> bool:
+    """Whether a node moves what is there along an axis of `frame`."""
+    if node.op not in MOVING or node.domain:
+        return False
+    sizes, made, reach = dims(node.inputs[0]), dims(node.outputs[0]), find_reach(node)
+    return any(sizes[s.axis] != made[s.axis] or reach(node, 0, s.axis) != Tap(s.axis) for s in frame)
 
 
 def _keeps_others(node: gs.Node, frame: Frame) -> bool:
@@ -161,6 +170,8 @@ class _Windows:
         self._copies: dict[int, gs.Node] = {}
         self._made: dict[str, gs.Tensor] = {}
         self._cuts: dict[tuple[str, Frame, bool], gs.Tensor] = {}
+        self._constants: dict[str, gs.Tensor] = {}
+        self._entries: dict[str, gs.Tensor] = {}
 
     def form(self) -> Canonical:
         """The canonical form of windows."""
@@ -170,11 +181,7 @@ class _Windows:
         for node in canonical.graph.nodes:
             if id(node) in self._trace.reads:
                 self._copy(node)
-        rectifiers = {
-            name: self._rectifier(rectifier)
-            for name, rectifier in canonical.rectifiers.items()
-            if all(id(node) in self._copies for node in rectifier.nodes)
-        }
+        rectifiers = {n: self._rectifier(canonical.rectifiers[n], entry) for n, entry in self._entries.items()}
         graph = gs.Graph(nodes=self._nodes, opset=canonical.graph.opset)
         live = canonical.live | self._frames.keys()
         return replace(canonical, graph=graph, image=image, live=live, rectifiers=rectifiers, frames=dict(self._frames))
@@ -194,10 +201,13 @@ class _Windows:
             extended = op != "MaxPool" and any(attrs["pads"])
             attrs |= {"pads": [0] * len(attrs["pads"])}
             attrs.pop("ceil_mode", None)
-        elif frame and op in MOVING and not node.domain:
+        elif _moves(node, frame):
             extended, op, inputs = op == "Pad", "Identity", inputs[:1]
         reads = self._trace.reads[id(node)]
         parts = [self._cut(t, part, extended) for t, part in zip(inputs, reads, strict=False)]
+        if (rectifier := self._canonical.rectifiers.get(node.outputs[0].name)) is not None:
+            # what leaves out the nodes between comes with the frame of the last one
+            self._entries[node.outputs[0].name] = self._cut(rectifier.entry, frame, extended=False)
         outputs = [self._window(t, frame) for t in node.outputs]
         self._made |= {t.name: t for t in outputs}
         copy = gs.Node(op, node.name, attrs, parts, outputs, node.domain)
@@ -211,17 +221,17 @@ class _Windows:
     def _cut(self, tensor: gs.Tensor, part: Frame, extended: bool) -> gs.Tensor:
         """The part of a tensor that a node reads, `extended` beyond the map by zeros."""
         if tensor.name not in self._made:
-            return _apart(tensor)
+            return self._apart(tensor)
         held = self._frames[tensor.name]
         key = (tensor.name, part, extended)
         if key in self._cuts or (held == part and not extended):
             return self._cuts.get(key, self._made[tensor.name])
         source = self._cut(tensor, part, extended=False) if extended else self._made[tensor.name]
-        cut = self._window(tensor, part, f"{tensor.name}/{'extended' if extended else 'window'}{len(self._cuts)}")
+        cut = self._window(tensor, part, self._fresh(f"{tensor.name}/{'extended' if extended else 'window'}"))
         if extended:
-            node = gs.Node("Extend", cut.name, {}, [source], [cut], DOMAIN)
+            node = gs.Node("Extend", cut.name, {}, [source], [cut], OWN)
         elif held == WHOLE:
-            node = gs.Node("Window", cut.name, {}, [source], [cut], DOMAIN)
+            node = gs.Node("Window", cut.name, {}, [source], [cut], OWN)
         else:
             starts = [span.start - outer.start for span, outer in zip(part, held, strict=True)]
             ends = [start + span.size for start, span in zip(starts, part, strict=True)]
@@ -233,23 +243,28 @@ class _Windows:
         self._add(node, id(tensor.inputs[0]) if tensor.inputs else 0)
         return cut
 
-    def _rectifier(self, rectifier: Rectifier) -> Rectifier:
+    def _fresh(self, stem: str) -> str:
+        """A name that no tensor has."""
+        known = (self._canonical.made_by, self._canonical.weights, self._frames)
+        names = (f"{stem}{number}" for number in count())
+        return next(name for name in names if not any(name in taken for taken in known))
+
+    def _apart(self, tensor: gs.Tensor) -> gs.Tensor:
+        """A weight or another constant, with what computes it, apart from the graph that it is of."""
+        if tensor.is_empty():
+            return gs.Variable.empty()
+        if isinstance(tensor, gs.Constant):
+            return gs.Constant(tensor.name, tensor.values)
+        if tensor.name not in self._constants:
+            made = tensor.inputs[0].outputs if tensor.inputs else [tensor]
+            self._constants |= {t.name: gs.Variable(t.name, t.dtype, t.shape) for t in made}
+            for node in tensor.inputs:
+                inputs, outputs = [self._apart(t) for t in node.inputs], [self._constants[t.name] for t in made]
+                gs.Node(node.op, node.name, dict(node.attrs), inputs, outputs, node.domain)
+        return self._constants[tensor.name]
+
+    def _rectifier(self, rectifier: Rectifier, entry: gs.Tensor) -> Rectifier:
         """The same rectifier, of the copies of its nodes and what is cut between them."""
         inner = {id(node) for node in rectifier.nodes}
         nodes = tuple(node for node in self._nodes if self._makers[id(node)] in inner)
-        entries = (
-            part
-            for node in rectifier.nodes
-            for tensor, part in zip(node.inputs, self._copies[id(node)].inputs, strict=False)
-            if tensor is rectifier.entry
-        )
-        return replace(rectifier, nodes=nodes, entry=next(entries))
-
-
-def _apart(tensor: gs.Tensor) -> gs.Tensor:
-    """A constant or a weight for another graph; what is computed from such stays."""
-    if tensor.is_empty():
-        return gs.Variable.empty()
-    if isinstance(tensor, gs.Constant):
-        return gs.Constant(tensor.name, tensor.values)
-    return tensor if tensor.inputs else gs.Variable(tensor.name, tensor.dtype, tensor.shape)
+        return replace(rectifier, nodes=nodes, entry=entry)

@@ -18,11 +18,13 @@ from zfviz.graph.rectifiers import Rectifier
 Unpool = Literal["scatter", "maxunpool"]
 Precision = Literal["float32", "float16"]
 
+OWN = "zfviz"
+"""The domain of ops that no model has, which lie between windows."""
 OPSET = 18
 """The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
-RESERVED = ("signal", "pixels")
 PLACE = "signal/place"
 """Where the unit of each signal is, int64 [K, 2], y and x: an input of companions of windows."""
+RESERVED = ("signal", "pixels", PLACE)
 
 
 class BatchError(UnsupportedError):
@@ -118,7 +120,8 @@ class Net:
             raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
         if name in self.canonical.weights:
             return self.weights.setdefault(name, gs.Variable(name))
-        source = tensor.inputs[0].inputs[0] if tensor.inputs and tensor.inputs[0].op == "Window" else tensor
+        maker = tensor.inputs[0] if tensor.inputs else None
+        source = maker.inputs[0] if maker and (maker.domain, maker.op) == (OWN, "Window") else tensor
         if source.name in self.canonical.made_by or source is self.canonical.image:
             if name not in self.values:
                 self.values[name] = gs.Variable(name, tensor.dtype, self.rows(tensor))
@@ -330,6 +333,10 @@ class Net:
             self._recomputed[node.outputs[0].name] = self._dequantized(node)
             return
         inputs = [t if t.is_empty() else self._stored(t) for t in node.inputs]
+        if (node.domain, node.op) == (OWN, "Extend"):
+            zero = self.constant(0, node.outputs[0].dtype)
+            self._recomputed[node.outputs[0].name] = self.emit("Where", self.inside(node.inputs[0]), *inputs, zero)
+            return
         outputs = [gs.Variable(self._fresh(t.name), t.dtype) for t in node.outputs]
         self._recomputed |= {t.name: made for t, made in zip(node.outputs, outputs, strict=True)}
         made = gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs, node.domain)

@@ -84,18 +84,16 @@ def build_windowed(
 
     Raises UnsupportedError with every op that stops the signal.
     """
-    for frame, batched in ((start, True), (WHOLE, True)):
-        try:
-            return _build(canonical, layer, frame, method, precision, batched)
-        except BatchError:
-            break
-        except FrameError:
-            continue
-    return _build(canonical, layer, WHOLE, method, precision, batched=False)
+    try:
+        return _build(canonical, layer, start, method, precision)
+    except BatchError:
+        return _build(canonical, layer, WHOLE, method, precision, batched=False)
+    except FrameError:
+        return build_windowed(canonical, layer, WHOLE, method, precision)
 
 
 def _build(
-    canonical: Canonical, layer: str, start: Frame, method: Method, precision: Precision, batched: bool
+    canonical: Canonical, layer: str, start: Frame, method: Method, precision: Precision, batched: bool = True
 ) -> Windowed:
     framed = window_form(canonical, layer, start)
     net = Net(framed, batched=batched, precision=precision)
@@ -135,7 +133,7 @@ def _pool(framed: gs.Node, node: gs.Node, canonical: Canonical) -> Pool:
         dilations=dilations,
         pads=pads,
         made=dims(node.outputs[0])[2:],
-        frame=(canonical.frames or {})[framed.outputs[0].name],
+        frame=tuple(sorted((canonical.frames or {})[framed.outputs[0].name], key=lambda span: span.axis)),
         plane=dims(framed.inputs[0])[2:],
         before=tuple(attrs["pads"][: len(kernel)]),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.companion import PIXELS, SIGNAL
 from zfviz.graph.image_input import ImageInput
 from zfviz.graph.net import PLACE
+from zfviz.graph.reach import WHOLE
 from zfviz.graph.windowed import Windowed
 from zfviz.runtime.session import Session
 from zfviz.runtime.windows import cut_windows, find_switches, paste_windows
@@ -72,9 +74,7 @@ def run_companion(
     """The pixels of each signal, whole images in the model's layout, from the forward `values` of a batch. A companion
     that is not batched takes the values of one image.
     """
-    together = at_once(SIGNALS_AT_ONCE, companion.largest) if companion.batched else 1
-    for start in range(0, len(signals), together):
-        chosen = signals[start : start + together]
+    for chosen in portions(signals, companion):
         images, places = [s.image for s in chosen], np.array([s.place for s in chosen], np.int64)
         feeds = {SIGNAL: _stacked(chosen, companion)}
         if companion.placed:
@@ -83,9 +83,22 @@ def run_companion(
             value = values[asked.tensor]
             feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
         for name, pool in companion.pools.items():
-            feeds[name] = find_switches(values[pool.tensor], pool, images, places)
+            value = values[pool.tensor]
+            rows = (images, places) if companion.batched else (range(len(value)), np.zeros((len(value), 2), np.int64))
+            feeds[name] = find_switches(value, pool, *rows)
         pixels = session.run(feeds, [PIXELS])[PIXELS]
         yield from paste_windows(pixels[: len(chosen)], companion.pixels, places, image.shape[1:])
+
+
+def portions(signals: Sequence[Signal], companion: Windowed) -> Iterator[Sequence[Signal]]:
+    """The signals that go together: of one image, where whole maps of it serve them all."""
+    together = at_once(SIGNALS_AT_ONCE, companion.largest) if companion.batched else 1
+    frames = [asked.frame for asked in (*companion.values.values(), *companion.pools.values())]
+    apart = WHOLE in frames
+    for _, group in groupby(signals, key=lambda signal: signal.image if apart else 0):
+        members = list(group)
+        for start in range(0, len(members), together):
+            yield members[start : start + together]
 
 
 def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:

@@ -7,15 +7,12 @@ import numpy as np
 from zfviz.graph.reach import Frame, Span
 from zfviz.graph.windowed import Pool
 
-TAP = np.uint16
-"""Counts the positions of a pool's kernel."""
-
 
 def cut_windows(values: np.ndarray, frame: Frame, images: Sequence[int], places: np.ndarray) -> np.ndarray:
     """The part [K, ...] of forward values [N, ...] that belongs to each unit: at `places` [K, 2] of its image.
 
-    A whole map comes once where all units are of one image. Beyond the ends of a map its last values go on; no signal
-    comes there.
+    A whole map comes in one row where all units are of one image. Beyond the ends of a map its last values go on; no
+    signal comes there.
     """
     if not frame:
         return _rows(values, images)
@@ -48,7 +45,8 @@ def find_switches(values: np.ndarray, pool: Pool, images: Sequence[int], places:
         highs = np.clip(begins.max(0) + counts, 1, pool.made).tolist()
         found[image], firsts[image] = _taps(values[image], pool, lows, highs), lows
     if not pool.frame:
-        return np.stack([table[found[image]] + base for image in (images[:1] if len(found) == 1 else images)])
+        whole = {image: table[taps] + base for image, taps in found.items()}
+        return np.stack([*whole.values()] if len(whole) == 1 else [whole[image] for image in images])
     out = np.empty((len(images), values.shape[1], *counts), np.int32)
     for row, (image, place) in enumerate(zip(images, places, strict=True)):
         part = found[image]
@@ -97,7 +95,7 @@ def _taps(values: np.ndarray, pool: Pool, lows: Sequence[int], highs: Sequence[i
     best = values if values.dtype.kind == "f" and values.itemsize > 2 else values.astype(np.float32)
     for axis, (low, high) in enumerate(zip(lows, highs, strict=True)):
         best = _strip(best, pool, axis, low, high)
-    tap = np.zeros(best.shape, TAP)
+    tap = np.zeros(best.shape, np.min_scalar_type(int(np.prod(pool.kernel)) - 1))
     for axis in reversed(range(len(pool.kernel))):
         best, tap = _best_along(best, tap, pool, axis, highs[axis] - lows[axis])
     return tap
@@ -132,5 +130,5 @@ def _best_along(
     for tap in range(1, pool.kernel[axis]):
         larger = at(values, tap) > best
         np.copyto(best, at(values, tap), where=larger)
-        np.copyto(found, at(taps, tap) + TAP(tap * step), where=larger)
+        np.copyto(found, at(taps, tap) + taps.dtype.type(tap * step), where=larger)
     return best, found

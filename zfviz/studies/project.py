@@ -150,6 +150,8 @@ class Projector:
 
     def portions(self, image: ImageLike, units: int = 64) -> Iterator[Projections]:
         """What `project` gives, at most so many `units` at a time, so that memory does not grow with their number."""
+        if units < 1:
+            raise LayerError(f"units is {units}; expected 1 or more.")
         batch = read_batch(self.model, image)
         class_scores: list[np.ndarray] = []
         for number, one in enumerate(batch.array):

@@ -12,10 +12,13 @@ from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.quantize import without_zero
 
 
-def _batch_only(node: Node, index: int, axis: int) -> Tap | None:
-    """A product mixes its last axes; those before them stay."""
-    rank = len(dims(node.outputs[0]))
-    return Tap(axis) if index == 0 and axis < rank - 2 and len(dims(node.inputs[0])) == rank else None
+def _rows_alone(node: Node, index: int, axis: int) -> Tap | None:
+    """A row of the product depends on that row of the first factor; axes before the last two stay."""
+    sizes, rank = dims(node.inputs[index]), len(dims(node.outputs[0]))
+    same = axis - (rank - len(sizes))
+    if index > 1 or same < 0 or axis > rank - 2 + (index == 0) - 1:
+        return None
+    return Tap(same) if sizes[same] == dims(node.outputs[0])[axis] > 1 else None
 
 
 @rule("Gemm", curved=True)
@@ -39,7 +42,7 @@ def multiply_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
-@rule("MatMul", reach=_batch_only, curved=True)
+@rule("MatMul", reach=_rows_alone, curved=True)
 def matmul_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the transposed matrix, for each factor."""
     a, b = layer.inputs
@@ -53,7 +56,7 @@ def matmul_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return signals
 
 
-@rule("MatMulInteger", reach=_batch_only)
+@rule("MatMulInteger", reach=_rows_alone)
 def matmul_integers_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the transposed matrix, less its zero point, for the first factor."""
     a, b = layer.inputs[:2]

@@ -6,12 +6,18 @@ from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.net import Net
-from zfviz.graph.reach import Tap, across, across_axis, across_map, dims, pointwise
+from zfviz.graph.reach import Tap, across, across_axis, across_map, dims
 from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import refuse_batch
 
 
-@rule("BatchNormalization", reach=across())
+def _by_channel_alone(node: Node, index: int, axis: int) -> Tap | None:
+    """Each value is scaled by itself, by constants that lie along axis 1."""
+    del node
+    return Tap(axis) if index == 0 else Tap(0) if axis == 1 else None
+
+
+@rule("BatchNormalization", reach=_by_channel_alone)
 def scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times scale / sqrt(variance + epsilon), channel by channel."""
     if layer.attrs.get("training_mode", 0):
@@ -33,7 +39,7 @@ def _along_axes(node: Node, index: int, axis: int) -> Tap | None:
     return across(*node.attrs.get("axes", [0, 2, 3]))(node, index, axis)
 
 
-@rule("LRN", reach=pointwise, curved=True)
+@rule("LRN", reach=across(1), curved=True)
 def normalise_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient: g s^-beta - (2 alpha beta / size) x * sum over the channel window of (g x s^(-beta - 1)).
 
@@ -52,7 +58,7 @@ def normalise_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     return {0: net.emit("Sub", direct, indirect)}
 
 
-@rule("LRN", method="deconvnet", reach=pointwise)
+@rule("LRN", method="deconvnet", reach=across(1))
 def skip(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal as it is: the paper skips contrast normalisation on the way down (ECCV 2014 text)."""
     del layer, net

@@ -1,16 +1,26 @@
 """Quantisation: rounding passes a signal as it is, in the units of what it makes (straight-through)."""
 
+from math import prod
+
 from onnx_graphsurgeon import Node, Tensor
 
 from zfviz.graph.net import Net
-from zfviz.graph.reach import across, dims
+from zfviz.graph.reach import Tap, across, dims
 from zfviz.graph.rules import Signals, rule
 from zfviz.graph.rules.shape import is_given
 
 STRAIGHT_THROUGH = "rounding and saturation pass the signal as it is (straight-through)"
 
 
-@rule("QuantizeLinear", reach=across(), inexact=STRAIGHT_THROUGH)
+def _scaled(node: Node, index: int, axis: int) -> Tap | None:
+    """Each value is scaled by itself, by constants that may lie along an axis, or in blocks along each."""
+    sizes, rank = dims(node.inputs[index]), len(dims(node.inputs[0]))
+    if index == 0 or len(sizes) == rank > 1:
+        return Tap(axis) if index == 0 or sizes[axis] > 1 else None
+    return Tap(0) if prod(sizes) > 1 and axis == node.attrs.get("axis", 1) % rank else None
+
+
+@rule("QuantizeLinear", reach=_scaled, inexact=STRAIGHT_THROUGH)
 def over_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal over the scale, which takes none itself; where the integers begin at 0, they are a Relu too."""
     if layer.outputs[0].name in net.canonical.rectifiers:
@@ -27,7 +37,7 @@ def over_own_scale(layer: Node, signal: tuple[Tensor | None, ...], net: Net) -> 
     return {0: integers and net.emit("Div", integers, net.forward(layer.outputs[1]))}
 
 
-@rule("DequantizeLinear", reach=across())
+@rule("DequantizeLinear", reach=_scaled)
 def times_scale(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal times the scale, which takes none itself."""
     scale = layer.inputs[1]
