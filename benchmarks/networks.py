@@ -67,8 +67,11 @@ def _twin(name: str) -> nn.Module:
         match layer:
             case Conv(pads=(above, left, below, right)):
                 inputs = weights[f"{layer.name}/weight"].shape[1] * layer.groups
-                modules[f"{layer.name}_pad"] = nn.ZeroPad2d((left, right, above, below))
-                modules[layer.name] = nn.Conv2d(inputs, layer.maps, layer.kernel, layer.stride, groups=layer.groups)
+                even = above == left == below == right
+                if not even:
+                    modules[f"{layer.name}_pad"] = nn.ZeroPad2d((left, right, above, below))
+                sizes = {"stride": layer.stride, "padding": above if even else 0, "groups": layer.groups}
+                modules[layer.name] = nn.Conv2d(inputs, layer.maps, layer.kernel, **sizes)
             case Dense():
                 modules[layer.name] = nn.Linear(weights[f"{layer.name}/weight"].shape[1], layer.units)
             case Relu():

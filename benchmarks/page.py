@@ -11,9 +11,9 @@ of both programs are compared; the largest difference, relative to the largest v
 
 *whole call* is `Projector.project` with sessions open: the forward pass, ranking, switches and all projections. *the
 other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
-(`gradient`), on the same weights, units and threads; it takes units one at a time, so that more than {few} are reckoned
-from {few}. *a projection* is the whole call without its forward pass, for one unit, in forward passes to that layer by
-onnxruntime.
+(`gradient`), on the same weights, units and threads; it takes units one at a time, and what more than {few} take is
+reckoned from one and from {few}. *a projection* is the whole call without its own forward pass (which goes up to the
+class scores), for one unit, in plain forward passes to that layer by onnxruntime.
 
 | network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection, in forward passes |
 |---|---|---|---|---|---|---|---|
@@ -32,10 +32,8 @@ def page(found: dict[str, Any], few: int) -> str:
         difference=max(row["difference"] for row in rows),
         few=few,
     )
-    return (
-        "\n".join([head.rstrip("\n"), *map(_row, rows), *_growth(found["growth"]), *_processes(found["processes"])])
-        + "\n"
-    )
+    tables = [*_growth(found["growth"]), *_memory(found["memory"]), *_processes(found["processes"])]
+    return "\n".join([head.rstrip("\n"), *map(_row, rows), *tables]) + "\n"
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -55,8 +53,15 @@ def _growth(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {row['units']} | {row['side']} | {row['milliseconds']:.2f} |"
 
 
+def _memory(peaks: dict[str, int]) -> Iterator[str]:
+    told = ", ".join(f"{count} units {peak / 2**20:.0f} MiB" for count, peak in peaks.items())
+    yield f"\nPeak memory of a process that takes `Projector.portions` of conv5: {told}."
+
+
 def _processes(times: dict[str, dict[str, float]]) -> Iterator[str]:
-    yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all:\n"
+    yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all. "
+    yield "The Captum script writes 27 plain pictures where zfviz draws a sheet and writes a record; it takes the slope"
+    yield "of contrast norms.\n"
     yield "| command | seconds | processor seconds |\n|---|---|---|"
     for name, time in times.items():
         yield f"| {name} | {time['wall']:.2f} | {time['processor']:.2f} |"

@@ -167,13 +167,13 @@ class Projector:
     def _images_at_once(self) -> int:
         if not self._batched:
             return 1
-        tensors = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
-        taken = [dims(tensors[name])[1:] for name in self._asked() if name in tensors]
+        made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
+        taken = [dims(made[name])[1:] for name in self.tensors if name in made]
         return at_once(IMAGES_AT_ONCE, sum(map(prod, taken)) * FLOAT_BYTES)
 
     def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
         """The projections of some images, each made when it is asked for, and their scores."""
-        values = run_forward(self.forward, self.model.image, images, self._asked(), whole=not self._batched)
+        values = run_forward(self.forward, self.model.image, images, self.tensors, whole=not self._batched)
         scores = [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
         each = (wish.each(values, len(images), self.seed, self.model.image) for wish in self.wishes)
         return chain.from_iterable(each), scores
@@ -197,7 +197,8 @@ class Projector:
             residual=residual,
         )
 
-    def _asked(self) -> list[str]:
+    @property
+    def tensors(self) -> list[str]:
         """Every forward value that the layers, their companions and the scores need, once."""
         values = [name for wish in self.wishes for name in (wish.layer.tensor, *wish.companion.tensors)]
         return [*dict.fromkeys([*values, *([self.scores.tensor] if self.scores else [])])]
