@@ -198,10 +198,11 @@ def test_what_needs_the_whole_map_gets_it(name: str) -> None:
     assert any(node.op_type == "Einsum" for node in found.proto.graph.node)
 
 
-def test_windows_are_the_fields_of_the_paper() -> None:
-    model = zfviz.load("alexnet")
-    fields = [windowed(model, f"relu{i}").pixels for i in range(1, 6)]
-    assert [[span.size for span in frame] for frame in fields] == [[f, f] for f in (11, 51, 99, 131, 163)]
+@pytest.mark.parametrize(("name", "fields"), [("alexnet", [11, 51, 99, 131, 163]), ("zfnet", [7, 27, 75, 107, 139])])
+def test_windows_are_the_fields_of_the_paper(name: str, fields: list[int]) -> None:
+    model = zfviz.load(name)
+    frames = [windowed(model, f"relu{i}").pixels for i in range(1, 6)]
+    assert [[span.size for span in frame] for frame in frames] == [[f, f] for f in fields]
     assert windowed(model, "fc8").pixels == WHOLE
 
 

@@ -15,6 +15,12 @@ LARGEST = 20e6
 CARD = {"about", "network", "data", "recipe", "errors", "storage", "preprocessing", "labels", "licence", "limits"}
 
 
+def test_both_networks_of_the_paper_are_bundled_and_zfnet_is_not_the_worse() -> None:
+    assert set(NETWORKS) == {"alexnet", "zfnet"}
+    errors = {name: card(name)["errors"]["top1"] for name in NETWORKS}
+    assert errors["zfnet"] <= errors["alexnet"] <= 14
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_bundled_name_is_a_model(name: str) -> None:
     model = zfviz.load(name)

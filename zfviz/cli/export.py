@@ -33,7 +33,7 @@ def export(
 
     \b
     Example:
-      zfviz export alexnet --layer conv5 --top 4 -o explain.onnx
+      zfviz export zfnet --layer conv5 --top 4 -o explain.onnx
     """
     from zfviz import load
     from zfviz.studies.graphs import export as build

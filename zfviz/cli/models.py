@@ -13,7 +13,7 @@ def models(context: click.Context) -> None:
     \b
     Examples:
       zfviz models
-      zfviz project alexnet photo.jpg
+      zfviz project zfnet photo.jpg
       zfviz models pull zfnet512 && zfviz project zfnet512 photo.jpg
     """
     if context.invoked_subcommand is None:
@@ -43,7 +43,7 @@ def export(name: str, output: str) -> None:
 
     \b
     Example:
-      zfviz models export alexnet -o alexnet.onnx
+      zfviz models export zfnet -o zfnet.onnx
     """
     from zfviz.models.names import read_named
     from zfviz.report.files import write_atomically

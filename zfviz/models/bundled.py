@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, helper
 
-from zfviz.models.networks import Layer, alexnet, build
+from zfviz.models.networks import Layer, alexnet, build, zfnet
 
-NETWORKS: dict[str, Callable[[int, int], list[Layer]]] = {"alexnet": alexnet}
+NETWORKS: dict[str, Callable[[int, int], list[Layer]]] = {"alexnet": alexnet, "zfnet": zfnet}
 
 
 def card(name: str) -> Mapping[str, Any]:
