@@ -19,9 +19,11 @@ from zfviz.errors import ModelError
 from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose
+from zfviz.graph.reach import Span, dims
 from zfviz.graph.rules import METHODS, Method, registered_rules
 from zfviz.graph.rules.arithmetic import stop_at_steps
 from zfviz.graph.rules.shape import stop
+from zfviz.graph.windowed import build_windowed
 from zfviz.runtime.loading import evaluator, load
 from zfviz.studies.selection import class_layer, default_layers
 
@@ -89,6 +91,30 @@ def test_what_a_rule_emits_runs_on_cuda(op: str, placer: Placer, tmp_path: Path)
     assert protos
     left = {key: off_cuda(place(placer, proto, tmp_path)) for key, proto in protos.items()}
     assert not {key: nodes for key, nodes in left.items() if nodes}
+
+
+WINDOWED = (
+    "p = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 0, 0]>(x) "
+    "y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(p)",
+    "a = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(x) "
+    "g = GlobalAveragePool(a) m = Mul(a, g) "
+    "y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(m)",
+)
+"""A window from end to end, and one that is pasted into the whole map."""
+
+
+@pytest.mark.parametrize("body", WINDOWED)
+def test_what_lies_between_windows_runs_on_cuda(body: str, placer: Placer, tmp_path: Path) -> None:
+    proto = of_one_op(18, body)
+    del proto.graph.input[1]
+    canonical = canonical_of(proto, "x", (1, 2, 9, 9))
+    side = dims(canonical.graph.nodes[-1].outputs[0])[2]
+    for method in METHODS:
+        windowed = build_windowed(canonical, "y", (Span(2, 0, side), Span(3, 1, side)), method)
+        assert windowed.placed
+        nodes = place(placer, windowed.proto, tmp_path)
+        assert nodes
+        assert not off_cuda(nodes)
 
 
 INTEGERS = (

@@ -17,8 +17,7 @@ import onnx_graphsurgeon as gs
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.net import OWN
-from zfviz.graph.reach import WHOLE, Frame, Span, Tap, dims, pointwise
+from zfviz.graph.reach import OWN, WHOLE, Frame, Span, Tap, dims, pointwise
 from zfviz.graph.rectifiers import Rectifier
 from zfviz.graph.rules import find_reach
 from zfviz.graph.rules.pool import window_counts

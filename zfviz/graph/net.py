@@ -12,14 +12,12 @@ from onnx import TensorProto, helper
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.reach import Span, dims, is_carrier, is_real
+from zfviz.graph.reach import OWN, Span, dims, is_carrier, is_real
 from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
 Precision = Literal["float32", "float16"]
 
-OWN = "zfviz"
-"""The domain of ops that no model has, which lie between windows."""
 OPSET = 18
 """The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
 PLACE = "signal/place"

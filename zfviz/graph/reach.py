@@ -42,6 +42,9 @@ Frame = tuple[Span, ...]
 
 WHOLE: Frame = ()
 
+OWN = "zfviz"
+"""The domain of ops that no model has, which lie between windows."""
+
 Reach = Callable[[Node, int, int], Tap | None]
 """(node, index of the input, axis of the output) -> the tap on that input, or None: no single axis answers."""
 

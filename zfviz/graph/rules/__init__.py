@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onnx_graphsurgeon import Node, Tensor
 
-from zfviz.graph.reach import Reach, whole_map
+from zfviz.graph.reach import OWN, Reach, whole_map
 
 if TYPE_CHECKING:
     from zfviz.graph.net import Net
@@ -90,8 +90,8 @@ def is_rectifier(node: Node) -> bool:
 
 
 def registered_rules() -> tuple[Rule, ...]:
-    """Every rule, in the order of registration."""
-    return tuple(_RULES.values())
+    """Every rule of an op that models may have, in the order of registration."""
+    return tuple(rule for rule in _RULES.values() if not rule.op.startswith(f"{OWN}::"))
 
 
 for _family in iter_modules(__path__):
