@@ -49,8 +49,9 @@ def _differences(model: Model, layer: Layer, method: Method, images: np.ndarray)
     for signal, found in zip(signals, pixels, strict=True):
         start = np.zeros([1 if whole.batched else layer.stored[0], *layer.stored[1:]], np.float32)
         start[0, *signal.index] = 1
-        row = slice(signal.image, signal.image + 1) if whole.batched else slice(None)
-        feeds = {name: values[name][row] for name in whole.values} | {SIGNAL: start[0] if layer.folded else start}
+        row = slice(signal.image, signal.image + 1)
+        feeds = {name: values[name][row] if whole.batched else values[name] for name in whole.values}
+        feeds[SIGNAL] = start[0] if layer.folded else start
         (expected,) = back.run(feeds, [PIXELS])[PIXELS][:1]
         assert found.shape == expected.shape
         yield float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
