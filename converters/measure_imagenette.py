@@ -24,12 +24,15 @@ from PIL import Image
 import zfviz
 from zfviz.studies.selection import class_layer
 
+ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 AT_ONCE = 32
 LARGEST = 2**24  # bytes of a picture
 
 
 def read_pictures(archive: Path) -> Iterator[tuple[Image.Image, str]]:
     """The validation pictures, each with the WordNet id of its class."""
+    if not (archive.is_file() and tarfile.is_tarfile(archive)):
+        raise SystemExit(f"{archive} is no archive; expected one as {ADDRESS}")
     with tarfile.open(archive) as tar:
         for member in tar:
             split, folder, name = ("", "", *Path(member.name).parts)[-3:]
@@ -58,7 +61,7 @@ def measure(model: zfviz.Model, archive: Path) -> tuple[float, float, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Error rates on the validation pictures of Imagenette.")
     parser.add_argument("model", help="a bundled name or an ONNX file")
-    parser.add_argument("--data", type=Path, required=True, help="an archive of val/WNID/*.JPEG")
+    parser.add_argument("--data", type=Path, required=True, help=f"an archive of val/WNID/*.JPEG, as {ADDRESS}")
     options = parser.parse_args()
     top1, top5, count = measure(zfviz.load(options.model), options.data)
     print(f"top-1 error {100 * top1:.2f} %, top-5 error {100 * top5:.2f} %, {count} pictures")

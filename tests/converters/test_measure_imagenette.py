@@ -101,6 +101,12 @@ def test_error_rates_are_those_by_hand(archive: Path, tmp_path: Path, monkeypatc
     assert done.stdout == "top-1 error 30.00 %, top-5 error 10.00 %, 10 pictures\n", done.stderr
 
 
+def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.tgz", Path(__file__)):
+        with pytest.raises(SystemExit, match=r"is no archive; expected one as https://"):
+            next(measure_imagenette.read_pictures(path))
+
+
 def test_only_pictures_of_the_validation_are_read(archive: Path) -> None:
     found = [folder for _, folder in measure_imagenette.read_pictures(archive)]
     assert sorted(found) == sorted([*WNIDS, WNIDS[1], WNIDS[3], WNIDS[6]])

@@ -77,7 +77,7 @@ def _differences(model: Model, inputs: Mapping[str, np.ndarray]) -> Iterator[flo
             expected = oracle.project(layer.tensor, signal)
             found = run_back(companion, oracle.values, oracle.switches, signal, model)
             yield float(np.abs(found - expected).max() / (np.abs(expected).max() or 1))
-    for layer in probed(model):
+    for layer in probed(model)[:2]:
         # what the runtime computes over windows is what the exported companion does over whole maps
         yield difference(model, layer, methods[0] if quantised(model) else "guided", image)
 
