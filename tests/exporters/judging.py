@@ -47,8 +47,7 @@ def judge(specimen: Specimen, folder: Path) -> Verdict:
         worst = max(_differences(model, specimen.inputs))
     except ZfvizError as error:
         return Verdict(specimen.exporter, specimen.name, np.inf, str(error))
-    halves = any(node.dtype == np.float16 for node in model.canonical.graph.tensors().values())
-    return Verdict(specimen.exporter, specimen.name, worst, bar=HALF_NET if halves else WHOLE_NET)
+    return Verdict(specimen.exporter, specimen.name, worst, bar=HALF_NET if has_halves(model) else WHOLE_NET)
 
 
 def _differences(model: Model, inputs: Mapping[str, np.ndarray]) -> Iterator[float]:
@@ -77,9 +76,15 @@ def _differences(model: Model, inputs: Mapping[str, np.ndarray]) -> Iterator[flo
             expected = oracle.project(layer.tensor, signal)
             found = run_back(companion, oracle.values, oracle.switches, signal, model)
             yield float(np.abs(found - expected).max() / (np.abs(expected).max() or 1))
-    for layer in probed(model)[:2]:
+    # of float16, onnxruntime's MaxPool sees more digits than come out: other values are equal there than here
+    for layer in () if has_halves(model) else probed(model)[:2]:
         # what the runtime computes over windows is what the exported companion does over whole maps
         yield difference(model, layer, methods[0] if quantised(model) else "guided", image)
+
+
+def has_halves(model: Model) -> bool:
+    """Whether some of its numbers are float16."""
+    return any(tensor.dtype == np.float16 for tensor in model.canonical.graph.tensors().values())
 
 
 def quantised(model: Model) -> bool:
