@@ -14,32 +14,23 @@ MODEL is a bundled name or a file whose labels are the ten classes, in the order
 
 import argparse
 import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from imagenette import ADDRESS, read_jpegs
 from PIL import Image
 
 import zfviz
 from zfviz.studies.selection import class_layer
 
-ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 AT_ONCE = 32
-LARGEST = 2**24  # bytes of a picture
 
 
 def read_pictures(archive: Path) -> Iterator[tuple[Image.Image, str]]:
     """The validation pictures, each with the WordNet id of its class."""
-    if not (archive.is_file() and tarfile.is_tarfile(archive)):
-        raise SystemExit(f"{archive} is no archive; expected one as {ADDRESS}")
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            split, folder, name = ("", "", *Path(member.name).parts)[-3:]
-            wanted = split == "val" and name.endswith(".JPEG") and member.isfile() and member.size < LARGEST
-            file = tar.extractfile(member) if wanted else None
-            if file is not None:
-                yield Image.open(io.BytesIO(file.read())), folder
+    for _, folder, jpeg in read_jpegs(archive, "val"):
+        yield Image.open(io.BytesIO(jpeg)), folder
 
 
 def measure(model: zfviz.Model, archive: Path) -> tuple[float, float, int]:

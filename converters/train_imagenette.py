@@ -23,13 +23,10 @@ a row an epoch; epoch-N.onnx, snapshots; weights.npz, what ships, in half precis
 
 import argparse
 import csv
-import hashlib
 import json
 import math
 import os
-import tarfile
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from imagenette import ADDRESS, fetch, read_jpegs
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -48,8 +46,6 @@ from zfviz.images.preprocessing import METADATA_KEY, Preprocessing
 from zfviz.models import networks
 from zfviz.models.networks import SIDE, Conv, Dense, Flatten, Layer, Norm, Pool, Relu, Softmax, build, weight_shapes
 
-ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
-SHA256 = "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c"
 CLASSES = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -64,7 +60,6 @@ CLASSES = {
 }
 MEAN = (119.0, 117.0, 109.5)  # of the training pictures, RGB, 0 to 255
 PREPROCESSING = Preprocessing(crop=1.0, scale=1.0, mean=MEAN, size=(SIDE, SIDE))
-LARGEST = 2**24  # bytes of a picture
 RADIUS = 1e-1  # of the root mean square of a filter (paper, section 3)
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 40, 64)  # the epochs of the paper's figure 4
 # a batch-normalised map has unit variance; where the papers' contrast normalisation bends, maps of pictures minus
@@ -224,42 +219,13 @@ def read_pictures(archive: Path) -> dict[str, list[tuple[Tensor, int]]]:
     labels = {name: number for number, name in enumerate(CLASSES)}
     resize = v2.Resize(SIDE, antialias=True)
     found: dict[str, list[tuple[Tensor, int]]] = {"train": [], "val": []}
-    if not (archive.is_file() and tarfile.is_tarfile(archive)):
-        raise SystemExit(f"{archive} is no archive; expected one as {ADDRESS}")
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            split, folder, name = ("", "", *Path(member.name).parts)[-3:]
-            wanted = folder in labels and split in found and name.endswith(".JPEG") and member.size < LARGEST
-            file = tar.extractfile(member) if wanted and member.isfile() else None
-            if file is not None:
-                data = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-                found[split].append((resize(decode_jpeg(data, ImageReadMode.RGB)), labels[folder]))
+    for split, folder, jpeg in read_jpegs(archive, *found):
+        if folder in labels:
+            data = torch.frombuffer(bytearray(jpeg), dtype=torch.uint8)
+            found[split].append((resize(decode_jpeg(data, ImageReadMode.RGB)), labels[folder]))
     if not (found["train"] and found["val"]):
         raise SystemExit(f"{archive}: found no train/WNID/*.JPEG and val/WNID/*.JPEG; expected those of {ADDRESS}")
     return found
-
-
-def fetch(archive: Path) -> Path:
-    """Imagenette from its official address, checked; a file that is there already is checked only."""
-    if archive.exists():
-        _check(archive)
-        return archive
-    part = archive.with_suffix(".part")
-    print(f"downloading {ADDRESS}", flush=True)
-    try:
-        urllib.request.urlretrieve(ADDRESS, part)
-    except OSError as error:
-        raise SystemExit(f"cannot download {ADDRESS} ({error}); fetch it elsewhere and give it with --data") from None
-    _check(part)
-    part.replace(archive)
-    return archive
-
-
-def _check(archive: Path) -> None:
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise SystemExit(f"{archive}: found SHA-256 {found}, expected {SHA256}; delete the file and try again")
 
 
 def ready(pictures: Tensor) -> Tensor:
