@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import numpy as np
@@ -74,6 +75,12 @@ def run_companion(
     """The pixels of each signal, whole images in the model's layout, from the forward `values` of a batch. A companion
     that is not batched takes the values of one image.
     """
+
+    @cache
+    def whole_switches(name: str, image: int) -> np.ndarray:
+        pool = companion.pools[name]
+        return find_switches(values[pool.tensor], pool, [image], np.zeros((1, 2), np.int64))
+
     for chosen in portions(signals, companion):
         images, places = [s.image for s in chosen], np.array([s.place for s in chosen], np.int64)
         feeds = {SIGNAL: _stacked(chosen, companion)}
@@ -83,9 +90,11 @@ def run_companion(
             value = values[asked.tensor]
             feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
         for name, pool in companion.pools.items():
-            value = values[pool.tensor]
-            rows = (images, places) if companion.batched else (range(len(value)), np.zeros((len(value), 2), np.int64))
-            feeds[name] = find_switches(value, pool, *rows)
+            if pool.frame:
+                feeds[name] = find_switches(values[pool.tensor], pool, images, places)
+            else:
+                rows = images[:1] if companion.batched else range(len(values[pool.tensor]))
+                feeds[name] = np.concatenate([whole_switches(name, row) for row in rows])
         pixels = session.run(feeds, [PIXELS])[PIXELS]
         yield from paste_windows(pixels[: len(chosen)], companion.pixels, places, image.shape[1:])
 

@@ -32,21 +32,19 @@ def find_switches(values: np.ndarray, pool: Pool, images: Sequence[int], places:
     steps = np.array([int(np.prod(pool.plane[axis + 1 :])) for axis in range(len(pool.plane))])
     taps = np.indices(pool.kernel).reshape(len(pool.kernel), -1).T * pool.dilations
     table = (taps @ steps).astype(np.int32)
-    counts = [span.size for span in pool.frame] or pool.made
+    # the whole map is where any unit is
+    spans = pool.frame or tuple(Span(axis + 2, 0, size, size, jump=0) for axis, size in enumerate(pool.made))
+    counts = [span.size for span in spans]
     corners = np.indices(counts).reshape(len(counts), -1).T * pool.strides - np.array(pool.before)
     base = (corners @ steps).astype(np.int32).reshape(counts)
-    spans = pool.frame or tuple(Span(axis + 2, 0, count, count) for axis, count in enumerate(pool.made))
     found: dict[int, np.ndarray] = {}
     firsts: dict[int, list[int]] = {}
     for image in dict.fromkeys(images):
         own = places[[place for place, of in enumerate(images) if of == image]]
-        begins = np.array([[_first(span, place) if pool.frame else 0 for span in spans] for place in own])
+        begins = np.array([[_first(span, place) for span in spans] for place in own])
         lows = np.clip(begins.min(0), 0, np.array(pool.made) - 1).tolist()
         highs = np.clip(begins.max(0) + counts, 1, pool.made).tolist()
         found[image], firsts[image] = _taps(values[image], pool, lows, highs), lows
-    if not pool.frame:
-        whole = {image: table[taps] + base for image, taps in found.items()}
-        return np.stack([*whole.values()] if len(whole) == 1 else [whole[image] for image in images])
     out = np.empty((len(images), values.shape[1], *counts), np.int32)
     for row, (image, place) in enumerate(zip(images, places, strict=True)):
         part = found[image]

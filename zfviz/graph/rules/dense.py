@@ -16,7 +16,7 @@ def _rows_alone(node: Node, index: int, axis: int) -> Tap | None:
     """A row of the product depends on that row of the first factor; axes before the last two stay."""
     sizes, rank = dims(node.inputs[index]), len(dims(node.outputs[0]))
     same = axis - (rank - len(sizes))
-    if index > 1 or same < 0 or axis > rank - 2 + (index == 0) - 1:
+    if index > 1 or same < 0 or axis >= rank - 1 - index:
         return None
     return Tap(same) if sizes[same] == dims(node.outputs[0])[axis] > 1 else None
 
