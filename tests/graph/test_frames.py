@@ -225,6 +225,14 @@ ROWS = {
         "b = BatchNormalization(x, s, o, o, q) y = Relu(b)",
         {"s": np.linspace(1, 5, 33, dtype=np.float32), "o": (33,), "q": np.full(33, 2, np.float32)},
     ),
+    "whole numbers of another scale in each row": (
+        "q = QuantizeLinear<axis = 1>(x, s, z) d = DequantizeLinear<axis = 1>(q, t, z) y = Relu(d)",
+        {
+            "s": np.linspace(0.1, 0.5, 33, dtype=np.float32),
+            "t": np.linspace(0.5, 0.1, 33, dtype=np.float32),
+            "z": np.full(33, 100, np.uint8),
+        },
+    ),
 }
 
 
@@ -287,8 +295,11 @@ def test_names_of_the_user_are_left_to_the_user() -> None:
 
 
 def test_building_leaves_the_model_as_it_is() -> None:
-    body = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) k = Mul(w, s) c = Conv(d, k) y = Relu(c)"
-    model = load(network(body, "1, 3, 33, 29", 18, CONV | {"s": np.float32(0.1), "z": np.uint8(0)}))
+    body = (
+        "q = QuantizeLinear(x, s, z) c = QLinearConv(q, s, z, k, s, z, s, z) d = DequantizeLinear(c, s, z) y = Relu(d)"
+    )
+    weights: Weights = {"s": np.float32(0.1), "z": np.uint8(0), "k": np.full((8, 3, 3, 3), 2, np.uint8)}
+    model = load(network(body, "1, 3, 33, 29", 18, weights), preprocessing="unit")
 
     def readers() -> int:
         return sum(len(tensor.outputs) for tensor in model.canonical.graph.tensors().values())
@@ -297,6 +308,12 @@ def test_building_leaves_the_model_as_it_is() -> None:
     for method in METHODS:
         windowed(model, "y", method)
     assert readers() == before
+
+
+def test_from_one_place_to_one_kernel_goes_a_product_of_matrices() -> None:
+    """It reads the weights once for all signals."""
+    ops = [node.op_type for node in windowed(model_of("one convolution"), "y").proto.graph.node]
+    assert ("MatMul" in ops, "ConvTranspose" in ops) == (True, False)
 
 
 def test_images_that_share_no_whole_map_do_not_go_together() -> None:

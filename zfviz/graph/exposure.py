@@ -46,18 +46,15 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
     for node in reversed(proto.graph.node):
         if needed & set(node.output):
             nodes.append(node)
-            needed |= read_by(node) - {""}
+            needed |= read_by(node)
     graph = GraphProto(
         name=proto.graph.name or "graph",
         node=reversed(nodes),
         input=[i for i in proto.graph.input if i.name in needed],
         output=outputs,
         initializer=[i for i in proto.graph.initializer if i.name in needed],
-        sparse_initializer=[i for i in proto.graph.sparse_initializer if i.values.name in needed],
     )
-    return ModelProto(
-        ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph, functions=proto.functions
-    )
+    return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
 
 
 def _types(canonical: Canonical) -> dict[str, ValueInfoProto]:
