@@ -12,6 +12,7 @@ from zfviz.graph.windowed import build_windowed
 from zfviz.runtime.loading import Model
 from zfviz.runtime.running import Signal, run_companion, run_forward
 from zfviz.runtime.session import open_session
+from zfviz.runtime.windows import paste
 
 
 def places(layer: Layer) -> list[tuple[int, ...]]:
@@ -45,7 +46,7 @@ def _differences(model: Model, layer: Layer, method: Method, images: np.ndarray)
         Signal(k % len(images), layer.index_of(place), (*place[1:], 0, 0)[:2], 1.0)
         for k, place in enumerate(places(layer))
     ]
-    pixels = [*run_companion(session, windowed, signals, values, model.image)]
+    pixels = paste([*run_companion(session, windowed, signals, values)], model.image.shape[1:])
     for signal, found in zip(signals, pixels, strict=True):
         start = np.zeros([1 if whole.batched else layer.stored[0], *layer.stored[1:]], np.float32)
         start[0, *signal.index] = 1

@@ -324,4 +324,5 @@ def test_images_that_share_no_whole_map_do_not_go_together() -> None:
     signals = [Signal(image, (0, 3, 3), (3, 3), 1.0) for image in (0, 0, 0, 1, 1)]
     assert [len(portion) for portion in portions(signals, found)] == [3, 2]
     of_windows = windowed(model_of("a shortcut"), "y", "guided")
-    assert [len(portion) for portion in portions(signals, of_windows)] == [5]
+    assert [len(portion) for portion in portions(signals, of_windows)] == [4, 1]
+    assert [len(portion) for portion in portions(signals, of_windows, runs=2)] == [3, 2]

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from zfviz.graph.reach import WHOLE, Span
 from zfviz.graph.windowed import Pool
 from zfviz.runtime.running import MEMORY, at_once
-from zfviz.runtime.windows import find_switches
+from zfviz.runtime.windows import Switches
 
 KINDS = {
     "overlapping": {"kernel_shape": [3, 3], "strides": [2, 2]},
@@ -54,8 +54,8 @@ def test_of_equal_values_the_first_in_reading_order_counts(kind: str, dtype: typ
     expected = onnxruntimes(x.astype(np.float32), attributes)
     pool = pool_of(x, attributes, expected.shape[2:])
     places = np.zeros((2, 2), np.int64)
-    np.testing.assert_array_equal(find_switches(x, pool, [0, 1], places), expected)
-    np.testing.assert_array_equal(find_switches(x, pool, [1, 1], places), expected[[1, 1]])
+    np.testing.assert_array_equal(Switches(pool, x, [0, 1], places).cut([0, 1], places), expected)
+    np.testing.assert_array_equal(Switches(pool, x, [1, 0], places).cut([1, 1], places), expected[[1]])
 
 
 def test_switches_of_a_window_are_places_in_its_part_of_the_input() -> None:
@@ -64,11 +64,29 @@ def test_switches_of_a_window_are_places_in_its_part_of_the_input() -> None:
     frame = (Span(2, 0, 6, size=2, start=-1), Span(3, 1, 8, size=3, start=0))
     pool = Pool("x", (3, 3), (2, 2), (1, 1), (0, 0, 0, 0), (6, 8), frame, (5, 7), (0, 0))
     images, places = [1, 0, 1], np.array([[3, 2], [5, 5], [1, 0]])
-    for found, image, (y, x_) in zip(find_switches(x, pool, images, places), images, places, strict=True):
+    switches = Switches(pool, x, images, places)
+    together, apart = (
+        switches.cut(images, places),
+        [switches.cut(images[k : k + 1], places[k : k + 1]) for k in range(3)],
+    )
+    np.testing.assert_array_equal(together, np.concatenate(apart))
+    for found, image, (y, x_) in zip(together, images, places, strict=True):
         top, left = 2 * (y - 1), 2 * x_
         rows, columns = np.divmod(found, 7)
         whole = (rows + top) * 17 + columns + left
         np.testing.assert_array_equal(whole, expected[image][:, y - 1 : y + 1, x_ : x_ + 3])
+
+
+@pytest.mark.parametrize("place", [0, 12])
+def test_switches_of_a_window_beside_the_map_are_places_all_the_same(place: int) -> None:
+    """No signal goes there, but onnxruntime refuses a place that is none."""
+    x = np.random.default_rng(0).standard_normal((1, 3, 14, 17), dtype=np.float32)
+    frame = (Span(2, 0, 6, size=2, start=-4), Span(3, 1, 8, size=3, start=0))
+    pool = Pool("x", (3, 3), (2, 2), (1, 1), (0, 0, 0, 0), (6, 8), frame, (5, 7), (0, 0))
+    places = np.array([[place, 2]])
+    found = Switches(pool, x, [0], places).cut([0], places)
+    assert found.min() >= 0
+    assert found.max() < 35
 
 
 def test_fewer_go_together_where_each_is_large() -> None:

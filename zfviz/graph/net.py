@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from zfviz.errors import UnsupportedError
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.reach import OWN, Span, dims, is_carrier, is_real
+from zfviz.graph.reach import OWN, WHOLE, Span, dims, is_carrier, is_real
 from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
@@ -188,7 +188,8 @@ class Net:
         size = dims(like)[2:]
         flat = self.emit("Reshape", signal, self.ints([0, 0, -1]))
         places = self.emit("Reshape", indices, self.ints([0, 0, -1]))
-        return self.emit("Reshape", self.scatter(places, flat, 2, prod(size)), self.ints([0, 0, *size]))
+        shared = (self.canonical.frames or {}).get(self.pooled.get(indices.name, ""), WHOLE) == WHOLE
+        return self.emit("Reshape", self.scatter(places, flat, 2, prod(size), shared=shared), self.ints([0, 0, *size]))
 
     def max_unpool(self, layer: gs.Node, signal: gs.Tensor) -> gs.Tensor:
         """What `scatter_add` gives, from MaxUnpool nodes: they overwrite, so windows that overlap go to different
@@ -300,9 +301,14 @@ class Net:
         column = np.reshape(places, [-1 if a == axis else 1 for a in range(rank)])
         return self.scatter(self.constant(column, np.int64), signal, axis, size, rank)
 
-    def scatter(self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3) -> gs.Tensor:
-        """The signal put at `places` of an axis `size` long; what meets at one place adds up."""
-        places = self.emit("Expand", places, self.emit("Shape", signal))
+    def scatter(
+        self, places: gs.Tensor, signal: gs.Tensor, axis: int, size: int, rank: int = 3, shared: bool = True
+    ) -> gs.Tensor:
+        """The signal put at `places` of an axis `size` long; what meets at one place adds up. `shared` places are
+        repeated for what shares them.
+        """
+        if shared:
+            places = self.emit("Expand", places, self.emit("Shape", signal))
         return self.add_at("ScatterElements", self.zeros_along(signal, axis, size, rank), places, signal, axis=axis)
 
     def add_at(self, op: str, zeros: gs.Tensor, places: gs.Tensor, signal: gs.Tensor, **attrs: Any) -> gs.Tensor:

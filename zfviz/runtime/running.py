@@ -1,9 +1,12 @@
 """Running: a batch of images through the forward graph, a batch of signals through the companion."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
+from math import ceil
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,10 +17,14 @@ from zfviz.graph.net import PLACE
 from zfviz.graph.reach import WHOLE
 from zfviz.graph.windowed import Windowed
 from zfviz.runtime.session import Session
-from zfviz.runtime.windows import cut_windows, find_switches, paste_windows
+from zfviz.runtime.windows import Patch, Switches, cut_windows, patches_of
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 IMAGES_AT_ONCE = 8
-SIGNALS_AT_ONCE = 16
+SIGNALS_AT_ONCE = {"cpu": 4, "cuda": 16}
+"""As many as stay in a processor's cache on their way; a GPU wants more."""
 MEMORY = 2**28
 """Bytes that the forward values of the images that go together may take, and as much the largest of the signals."""
 
@@ -70,44 +77,67 @@ def run_companion(
     companion: Windowed,
     signals: Sequence[Signal],
     values: Mapping[str, np.ndarray],
-    image: ImageInput,
-) -> Iterator[np.ndarray]:
-    """The pixels of each signal, whole images in the model's layout, from the forward `values` of a batch. A companion
-    that is not batched takes the values of one image.
+) -> Iterator[Patch]:
+    """The pixels of each signal, parts of an image in the model's layout, from the forward `values` of a batch. A
+    companion that is not batched takes the values of one image.
     """
 
-    @cache
-    def whole_switches(name: str, image: int) -> np.ndarray:
-        pool = companion.pools[name]
-        return find_switches(values[pool.tensor], pool, [image], np.zeros((1, 2), np.int64))
+    def rows(of: Sequence[Signal], pooled: np.ndarray) -> tuple[list[int], np.ndarray]:
+        return _whose(of) if companion.batched else ([*range(len(pooled))], np.zeros((len(pooled), 2), np.int64))
 
-    for chosen in portions(signals, companion):
-        images, places = [s.image for s in chosen], np.array([s.place for s in chosen], np.int64)
+    pools = [(name, pool, values[pool.tensor]) for name, pool in companion.pools.items()]
+    switches = {name: Switches(pool, pooled, *rows(signals, pooled)) for name, pool, pooled in pools}
+
+    def project(chosen: Sequence[Signal]) -> list[Patch]:
+        images, places = _whose(chosen)
         feeds = {SIGNAL: _stacked(chosen, companion)}
         if companion.placed:
             feeds[PLACE] = places
         for name, asked in companion.values.items():
             value = values[asked.tensor]
             feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
-        for name, pool in companion.pools.items():
-            if pool.frame:
-                feeds[name] = find_switches(values[pool.tensor], pool, images, places)
-            else:
-                rows = images[:1] if companion.batched else range(len(values[pool.tensor]))
-                feeds[name] = np.concatenate([whole_switches(name, row) for row in rows])
+        feeds |= {name: switches[name].cut(*rows(chosen, pooled)) for name, _, pooled in pools}
         pixels = session.run(feeds, [PIXELS])[PIXELS]
-        yield from paste_windows(pixels[: len(chosen)], companion.pixels, places, image.shape[1:])
+        return [*patches_of(pixels[: len(chosen)], companion.pixels, places)]
+
+    together = portions(signals, companion, session.device, session.runs)
+    yield from chain.from_iterable(ahead(project, together, session.runs if session.runs > 1 else 0))
 
 
-def portions(signals: Sequence[Signal], companion: Windowed) -> Iterator[Sequence[Signal]]:
-    """The signals that go together: of one image, where whole maps of it serve them all."""
-    together = at_once(SIGNALS_AT_ONCE, companion.largest) if companion.batched else 1
+def ahead(run: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """What `run` makes of each item, in order; so many `threads` go on with the next ones while the last is in use."""
+    if not threads:
+        yield from map(run, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        coming: deque[Future[Result]] = deque()
+        for item in items:
+            coming.append(pool.submit(run, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def portions(
+    signals: Sequence[Signal], companion: Windowed, device: str = "cpu", runs: int = 1
+) -> Iterator[Sequence[Signal]]:
+    """The signals that go together: of one image, where whole maps of it serve them all; some for each of the `runs`
+    that go side by side.
+    """
+    most = min(SIGNALS_AT_ONCE[device], ceil(len(signals) / runs))
+    together = at_once(most, companion.largest * runs) if companion.batched else 1
     frames = [asked.frame for asked in (*companion.values.values(), *companion.pools.values())]
     apart = WHOLE in frames
     for _, group in groupby(signals, key=lambda signal: signal.image if apart else 0):
         members = list(group)
         for start in range(0, len(members), together):
             yield members[start : start + together]
+
+
+def _whose(signals: Sequence[Signal]) -> tuple[list[int], np.ndarray]:
+    """The image and the place [K, 2] of each signal."""
+    return [s.image for s in signals], np.array([s.place for s in signals], np.int64)
 
 
 def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Sessions: where onnxruntime runs a graph, on which device, with how many threads."""
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ SILENT = 4
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A graph that is ready to run; `device` is where it runs."""
+    """A graph that is ready to run; `device` is where it runs, `runs` how many runs go side by side."""
 
     device: str
     _session: ort.InferenceSession
+    runs: int = 1
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """The named outputs for these inputs; ModelError when onnxruntime fails."""
@@ -45,20 +47,27 @@ def open_session(
     device: Device = "auto",
     threads: int | None = None,
     optimize: bool = True,
+    side_by_side: bool = False,
 ) -> Session:
-    """A session of the graph; weights outside it are read from `folder`.
+    """A session of the graph; weights outside it are read from `folder`. On the CPU, `threads` share the work of one
+    run, or each has a run of its own, `side_by_side`.
 
     Raises DeviceError when CUDA is asked for and missing, ModelError when onnxruntime refuses the graph.
     """
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    # threads that wait for work would take the processor from the other session
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     chosen = choose_device(device)
+    runs = (threads or _cores()) if side_by_side and chosen == "cpu" else 1
+    if runs > 1:
+        options.intra_op_num_threads = 1
+    elif threads is not None:
+        options.intra_op_num_threads = threads
     providers: list[str | tuple[str, dict[str, Any]]] = [(CUDA, CUDA_OPTIONS), CPU] if chosen == "cuda" else [CPU]
     try:
         session = ort.InferenceSession(proto.SerializeToString(), options, providers, enable_fallback=0)
@@ -71,7 +80,7 @@ def open_session(
             "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
             "Install them with `pip install 'zfviz[cuda]'`, or use --device cpu."
         )
-    return Session(chosen, session)
+    return Session(chosen, session, runs)
 
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
@@ -107,6 +116,11 @@ def _missing_for_cuda() -> str:
     if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver finds no GPU; expected one. Check nvidia-smi."
     return ""
+
+
+def _cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """Windows: what a companion takes of forward values, for units at many places of many images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -25,48 +27,82 @@ def cut_windows(values: np.ndarray, frame: Frame, images: Sequence[int], places:
     return np.stack(parts)
 
 
-def find_switches(values: np.ndarray, pool: Pool, images: Sequence[int], places: np.ndarray) -> np.ndarray:
-    """The switches [K, ...] of a max-pool for each unit, found where signals go only: int32 places in the plane of the
-    pool's input. Of equal values the first in reading order counts, on any device.
+class Switches:
+    """The switches of a max-pool, found once for units at `places` [K, 2] of `images`, and only where signals of these
+    go. Of equal values the first in reading order counts, on any device.
     """
-    steps = np.array([int(np.prod(pool.plane[axis + 1 :])) for axis in range(len(pool.plane))])
-    taps = np.indices(pool.kernel).reshape(len(pool.kernel), -1).T * pool.dilations
-    table = (taps @ steps).astype(np.int32)
-    # the whole map is where any unit is
-    spans = pool.frame or tuple(Span(axis + 2, 0, size, size, jump=0) for axis, size in enumerate(pool.made))
-    counts = [span.size for span in spans]
-    corners = np.indices(counts).reshape(len(counts), -1).T * pool.strides - np.array(pool.before)
-    base = (corners @ steps).astype(np.int32).reshape(counts)
-    found: dict[int, np.ndarray] = {}
-    firsts: dict[int, list[int]] = {}
-    for image in dict.fromkeys(images):
-        own = places[[place for place, of in enumerate(images) if of == image]]
-        begins = np.array([[_first(span, place) for span in spans] for place in own])
-        lows = np.clip(begins.min(0), 0, np.array(pool.made) - 1).tolist()
-        highs = np.clip(begins.max(0) + counts, 1, pool.made).tolist()
-        found[image], firsts[image] = _taps(values[image], pool, lows, highs), lows
-    out = np.empty((len(images), values.shape[1], *counts), np.int32)
-    for row, (image, place) in enumerate(zip(images, places, strict=True)):
-        part = found[image]
-        for span, low in zip(spans, firsts[image], strict=True):
-            part = _cut(part, span.axis - 1, _first(span, place) - low, span.size)
-        np.add(table[part], base, out=out[row])
-    return out
+
+    def __init__(self, pool: Pool, values: np.ndarray, images: Sequence[int], places: np.ndarray) -> None:
+        self._pool, self._channels = pool, values.shape[1]
+        self._steps = np.array([prod(pool.plane[axis + 1 :]) for axis in range(len(pool.plane))])
+        # the whole map is where any unit is
+        self._spans = pool.frame or tuple(Span(axis + 2, 0, n, n, jump=0) for axis, n in enumerate(pool.made))
+        self._counts = [span.size for span in self._spans]
+        self._found: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        """By image and first position of a window: where the first of those that were found together is, and they."""
+        firsts = self._firsts(places)
+        for image in dict.fromkeys(images):
+            own = np.unique(firsts[[row for row, of in enumerate(images) if of == image]], axis=0)
+            low, high = self._inside(own.min(0), own.max(0))
+            scattered = np.prod(high - low) > len(own) * np.prod(self._counts)
+            for group in own[:, None] if scattered else own[None]:
+                low, high = self._inside(group.min(0), group.max(0))
+                found = low, _find(values[image], pool, low, high, self._steps)
+                self._found |= {(image, *first): found for first in group.tolist()}
+
+    def cut(self, images: Sequence[int], places: np.ndarray) -> np.ndarray:
+        """Those of some of the units [K, ...]: int32 places in the plane of the pool's input. Whole maps come in one
+        row where all units are of one image.
+        """
+        if not self._pool.frame and len(set(images)) == 1:
+            images, places = images[:1], places[:1]
+        pool, firsts = self._pool, self._firsts(places)
+        outside = np.any((firsts < 0) | (firsts + self._counts > pool.made), axis=1)
+        out = np.empty((len(images), self._channels, *self._counts), np.int32)
+        for row, (image, first) in enumerate(zip(images, firsts, strict=True)):
+            low, part = self._found[image, *first.tolist()]
+            ahead = first - low
+            for span, begin in zip(self._spans, ahead.tolist(), strict=True):
+                part = _cut(part, span.axis - 1, begin, span.size)
+            # the plane of this window begins further on than that of them all
+            np.subtract(part, int((ahead * pool.strides + pool.before) @ self._steps), out=out[row])
+            if outside[row]:
+                np.clip(out[row], 0, prod(pool.plane) - 1, out=out[row])
+        return out
+
+    def _inside(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the map from the window at `first` to that at `last`."""
+        return np.clip(first, 0, np.array(self._pool.made) - 1), np.clip(last + self._counts, 1, self._pool.made)
+
+    def _firsts(self, places: np.ndarray) -> np.ndarray:
+        return np.array([[_first(span, place) for span in self._spans] for place in places])
 
 
-def paste_windows(windows: np.ndarray, frame: Frame, places: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The windows [K, ...] in whole maps [K, *shape], zeros elsewhere; what sticks out is dropped."""
-    if not frame:
-        return windows
-    whole = np.zeros((len(windows), *shape), windows.dtype)
-    for row, (window, place) in enumerate(zip(windows, places, strict=True)):
-        into, out = [slice(None)] * len(shape), [slice(None)] * len(shape)
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """A window of a whole map, the part of it that lies inside; the map is zero elsewhere."""
+
+    values: np.ndarray
+    part: tuple[slice, ...]
+
+
+def paste(patches: Sequence[Patch], shape: Sequence[int]) -> np.ndarray:
+    """The whole maps [K, *shape], float32."""
+    whole = np.zeros((len(patches), *shape), np.float32)
+    for row, patch in zip(whole, patches, strict=True):
+        row[patch.part] = patch.values
+    return whole
+
+
+def patches_of(windows: np.ndarray, frame: Frame, places: np.ndarray) -> Iterator[Patch]:
+    """Each of the windows [K, ...] without what sticks out of the map."""
+    for window, place in zip(windows, places, strict=True):
+        into, out = [slice(None)] * window.ndim, [slice(None)] * window.ndim
         for span in frame:
             first = _first(span, place)
             begin, end = max(first, 0), min(first + span.size, span.extent)
             into[span.axis - 1], out[span.axis - 1] = slice(begin, end), slice(begin - first, end - first)
-        whole[row, *into] = window[*out]
-    return whole
+        yield Patch(window[*out], tuple(into))
 
 
 def _first(span: Span, place: np.ndarray) -> int:
@@ -85,30 +121,33 @@ def _cut(values: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
     return values.take(np.clip(np.arange(first, first + size), 0, extent - 1), axis)
 
 
-def _taps(values: np.ndarray, pool: Pool, lows: Sequence[int], highs: Sequence[int]) -> np.ndarray:
-    """Which position of the kernel is the maximum, for the windows from `lows` to `highs` of one image [C, ...]: the
-    maximum along the last axis first, then that of these maxima along the axis before it, and so on.
+def _find(values: np.ndarray, pool: Pool, lows: np.ndarray, highs: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Where the maxima of the windows from `lows` to `highs` of one image [C, ...] are: `steps` apart along each axis,
+    from the first position of the first window on.
     """
     # integers lack a number that is less than all of them; numpy is slow with float16
     best = values if values.dtype.kind == "f" and values.itemsize > 2 else values.astype(np.float32)
-    for axis, (low, high) in enumerate(zip(lows, highs, strict=True)):
-        best = _strip(best, pool, axis, low, high)
-    tap = np.zeros(best.shape, np.min_scalar_type(int(np.prod(pool.kernel)) - 1))
+    best = _strip(best, pool, lows, highs)
+    taps = np.zeros([1] * best.ndim, np.min_scalar_type(prod(pool.kernel) - 1))
+    counts = highs - lows
+    # the maximum along the last axis first, then that of these maxima along the axis before it, and so on
     for axis in reversed(range(len(pool.kernel))):
-        best, tap = _best_along(best, tap, pool, axis, highs[axis] - lows[axis])
-    return tap
+        best, taps = _best_along(best, taps, pool, axis, int(counts[axis]))
+    kernel = np.indices(pool.kernel).reshape(len(pool.kernel), -1).T * pool.dilations
+    corners = np.tensordot(steps * pool.strides, np.indices(tuple(counts.tolist())), 1)
+    return (kernel @ steps).astype(np.int32).take(np.broadcast_to(taps, best.shape)) + corners.astype(np.int32)
 
 
-def _strip(values: np.ndarray, pool: Pool, axis: int, low: int, high: int) -> np.ndarray:
-    """What the windows from `low` to `high` see along an axis, less than any number where they stick out."""
-    first = low * pool.strides[axis] - pool.pads[axis]
-    size = (high - low - 1) * pool.strides[axis] + (pool.kernel[axis] - 1) * pool.dilations[axis] + 1
-    place = axis + 1
-    begin, end = max(first, 0), min(first + size, values.shape[place])
-    held = values[(slice(None),) * place + (slice(begin, end),)]
-    missing = [(0, 0)] * values.ndim
-    missing[place] = (begin - first, first + size - end)
-    return np.pad(held, missing, constant_values=-np.inf) if any(missing[place]) else held
+def _strip(values: np.ndarray, pool: Pool, lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
+    """What the windows from `lows` to `highs` see, less than any number where they stick out."""
+    rank = len(pool.kernel)
+    kernel = (np.array(pool.kernel) - 1) * pool.dilations + 1
+    firsts = lows * pool.strides - pool.pads[:rank]
+    ends = (highs - 1) * pool.strides - pool.pads[:rank] + kernel
+    begins, stops = np.maximum(firsts, 0), np.minimum(ends, values.shape[1:])
+    held = values[:, *map(slice, begins, stops)]
+    missing = [(0, 0), *zip(begins - firsts, ends - stops, strict=True)]
+    return np.pad(held, missing, constant_values=-np.inf) if np.any(missing) else held
 
 
 def _best_along(
@@ -117,16 +156,22 @@ def _best_along(
     """The largest of each window along one axis, and which position of the kernel it is, given those along the axes
     after it.
     """
-    step = int(np.prod(pool.kernel[axis + 1 :]))
+    step = prod(pool.kernel[axis + 1 :])
 
     def at(array: np.ndarray, tap: int) -> np.ndarray:
+        if array.shape[axis + 1] == 1:
+            return array  # the same everywhere
         start = tap * pool.dilations[axis]
         stop = start + (count - 1) * pool.strides[axis] + 1
-        return array[(slice(None),) * (axis + 1) + (slice(start, stop, pool.strides[axis]),)]
+        part = array[(slice(None),) * (axis + 1) + (slice(start, stop, pool.strides[axis]),)]
+        # numpy is slow where neighbours lie apart
+        return np.ascontiguousarray(part) if axis + 2 == array.ndim else part
 
-    best, found = at(values, 0).copy(), at(taps, 0).copy()
+    best, found = at(values, 0), at(taps, 0)
     for tap in range(1, pool.kernel[axis]):
-        larger = at(values, tap) > best
-        np.copyto(best, at(values, tap), where=larger)
-        np.copyto(found, at(taps, tap) + taps.dtype.type(tap * step), where=larger)
+        value = at(values, tap)
+        larger = value > best
+        best = np.maximum(best, value)
+        # a later position has the larger number, so that the maximum is the latest that was larger
+        found = np.maximum(found, larger * (at(taps, tap) + taps.dtype.type(tap * step)))
     return best, found

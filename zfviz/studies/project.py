@@ -1,7 +1,6 @@
 """Projections: what of an image drove a unit (paper, section 2)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from math import prod
@@ -11,16 +10,16 @@ import numpy as np
 
 from zfviz.errors import LayerError
 from zfviz.graph.exposure import cut, expose
-from zfviz.graph.image_input import ImageInput
 from zfviz.graph.layers import Layer
 from zfviz.graph.net import Precision
-from zfviz.graph.reach import dims
+from zfviz.graph.reach import WHOLE, dims
 from zfviz.graph.rules import METHODS, Method
 from zfviz.graph.windowed import Windowed, build_windowed
 from zfviz.runtime.loading import Model, ModelLike, load
-from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, at_once, run_companion, run_forward
+from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, ahead, at_once, run_companion, run_forward
 from zfviz.runtime.session import Device, Session, open_session
 from zfviz.runtime.verify import Residual, verify_layers
+from zfviz.runtime.windows import Patch, paste
 from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
 from zfviz.studies.projections import Projections
 from zfviz.studies.selection import (
@@ -50,6 +49,7 @@ def project(
     classes: str | int | Sequence[str | int] = (),
     seed: Seed = "activation",
     precision: Precision = "float32",
+    scores: bool = True,
     verify: bool = False,
 ) -> Projections:
     """The projections of units to pixels, in the order of images, then layers, then units.
@@ -58,14 +58,24 @@ def project(
     or several; None takes the last rectified map of each resolution, filled up to five. `units` are (channel, y, x), or
     a channel alone for its strongest place; None takes the `top` strongest channels. `classes` adds the logits of
     classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
-    1. The companion computes in `precision`, whatever the model's own type. `verify` checks each layer on the way down
-    by finite differences.
+    1. The companion computes in `precision`, whatever the model's own type. Without `scores` the record names no class,
+    and the model runs no deeper than the layers. `verify` checks each layer on the way down by finite differences.
 
     Raises LayerError (unknown layer, unit or class), UnsupportedError (an op without a rule), ImageError, ModelError,
     DeviceError, and VerificationError when `verify` finds a layer that is wrong.
     """
     prepared = prepare(
-        model, layer, units, top, method, device, threads, classes=classes, seed=seed, precision=precision
+        model,
+        layer,
+        units,
+        top,
+        method,
+        device,
+        threads,
+        classes=classes,
+        seed=seed,
+        precision=precision,
+        scores=scores,
     )
     return prepared.project(image, verify)
 
@@ -82,6 +92,7 @@ def prepare(
     classes: str | int | Sequence[str | int] = (),
     seed: Seed = "activation",
     precision: Precision = "float32",
+    scores: bool = True,
 ) -> "Projector":
     """What `project` does before it looks at an image, so that many calls share it: graphs built, sessions open."""
     if method not in METHODS:
@@ -93,16 +104,18 @@ def prepare(
     model = load(model)
     places = None if units is None else [[unit] if isinstance(unit, int) else unit for unit in units]
     named = [classes] if isinstance(classes, str | int) else classes
-    scores = class_layer(model)
+    logits = class_layer(model)
     wishes: list[_Wish] = []
-    for chosen, asked in _choices(model, layer, places, named, scores):
+    for chosen, asked in _choices(model, layer, places, named, logits):
         companion = build_windowed(model.canonical, chosen.tensor, chosen.start, method, precision)
-        session = open_session(companion.proto, model.source.folder, device, threads)
+        windows = companion.pixels != WHOLE
+        session = open_session(companion.proto, model.source.folder, device, threads, side_by_side=windows)
         wishes.append(_Wish(chosen, asked, top, companion, session))
-    tensors = [wish.layer.tensor for wish in wishes] + ([scores.tensor] if scores else [])
-    asked = [*tensors, *(tensor for wish in wishes for tensor in wish.companion.tensors)]
-    forward = open_forward(model, asked, device, threads)
-    return Projector(model, method, seed, precision, tuple(wishes), scores, forward)
+    named_by = logits if scores else None
+    asked = _tensors(wishes, named_by)
+    return Projector(
+        model, method, seed, precision, tuple(wishes), named_by, open_forward(model, asked, device, threads)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,12 +140,8 @@ class Projector:
             return read_batch(self.model, images[portion], stems[portion])
 
         # the next pictures are decoded while the model runs
-        with ThreadPoolExecutor(1) as reader:
-            coming = [reader.submit(read, portion) for portion in portions[:1]]
-            for number in range(len(portions)):
-                batch = coming.pop().result()
-                coming += [reader.submit(read, portion) for portion in portions[number + 1 : number + 2]]
-                yield self.project(batch, verify and not number)
+        for number, batch in enumerate(ahead(read, portions, threads=1)):
+            yield self.project(batch, verify and not number)
 
     def project(self, image: ImageLike | Batch, verify: bool = False) -> Projections:
         """The projections of an image or a batch of them; `verify` checks the layers on the first of them."""
@@ -175,14 +184,14 @@ class Projector:
         """The projections of some images, each made when it is asked for, and their scores."""
         values = run_forward(self.forward, self.model.image, images, self.tensors, whole=not self._batched)
         scores = [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
-        each = (wish.each(values, len(images), self.seed, self.model.image) for wish in self.wishes)
+        each = (wish.each(values, len(images), self.seed) for wish in self.wishes)
         return chain.from_iterable(each), scores
 
     def _projections(
         self, batch: Batch, found: Sequence["_Projected"], scores: Sequence[np.ndarray], residual: Residual | None
     ) -> Projections:
         return Projections(
-            pixels=as_nchw(self.model, np.stack([p.pixels for p in found]).astype(np.float32, copy=False)),
+            pixels=as_nchw(self.model, paste([p.patch for p in found], self.model.image.shape[1:])),
             units=tuple(p.unit for p in found),
             activations=np.array([p.activation for p in found], np.float32),
             image_index=np.array([p.image for p in found]),
@@ -200,8 +209,12 @@ class Projector:
     @property
     def tensors(self) -> list[str]:
         """Every forward value that the layers, their companions and the scores need, once."""
-        values = [name for wish in self.wishes for name in (wish.layer.tensor, *wish.companion.tensors)]
-        return [*dict.fromkeys([*values, *([self.scores.tensor] if self.scores else [])])]
+        return _tensors(self.wishes, self.scores)
+
+
+def _tensors(wishes: Sequence["_Wish"], scores: Layer | None) -> list[str]:
+    values = [name for wish in wishes for name in (wish.layer.tensor, *wish.companion.tensors)]
+    return [*dict.fromkeys([*values, *([scores.tensor] if scores else [])])]
 
 
 def _choices(
@@ -266,9 +279,7 @@ class _Wish:
     companion: Windowed
     session: Session
 
-    def each(
-        self, values: Mapping[str, np.ndarray], images: int, seed: Seed, image_input: ImageInput
-    ) -> Iterator["_Projected"]:
+    def each(self, values: Mapping[str, np.ndarray], images: int, seed: Seed) -> Iterator["_Projected"]:
         """The projections of the layer's units, for that many images whose forward values these are."""
         maps = self.layer.as_map(values[self.layer.tensor])[:images]
         chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
@@ -282,9 +293,9 @@ class _Wish:
             )
             for (image, unit), strength in zip(chosen, strengths, strict=True)
         ]
-        pixels = run_companion(self.session, self.companion, signals, values, image_input)
-        for (image, unit), strength, projected in zip(chosen, strengths, pixels, strict=True):
-            yield _Projected(image, unit, strength, projected)
+        patches = run_companion(self.session, self.companion, signals, values)
+        for (image, unit), strength, patch in zip(chosen, strengths, patches, strict=True):
+            yield _Projected(image, unit, strength, patch)
 
     def _units_of(self, activations: np.ndarray) -> list[Unit]:
         if self.units is None:
@@ -297,7 +308,7 @@ class _Projected:
     image: int
     unit: Unit
     activation: float
-    pixels: np.ndarray
+    patch: Patch
 
 
 def _place(unit: Unit) -> tuple[int, ...]:

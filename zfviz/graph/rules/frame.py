@@ -9,7 +9,9 @@ from zfviz.graph.rules import Signals, rule
 @rule("zfviz::Extend")
 def drop_outside(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The signal inside the map; what went to the padding is lost."""
-    return {0: net.mask(net.inside(layer.inputs[0]), signal)}
+    (tensor,) = layer.inputs
+    # what sticks out of the image is dropped anyway
+    return {0: signal if tensor is net.canonical.image else net.mask(net.inside(tensor), signal)}
 
 
 @rule("zfviz::Window")
