@@ -9,14 +9,15 @@ Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`
 turns, medians of {runs} runs, {threads} thread{s}, on {processor}; {versions}. Before a time is taken, the projections
 of both programs are compared; the largest difference, relative to the largest value, was {difference:.0e}.
 
-*whole call* is `Projector.project` with sessions open: the forward pass, ranking, switches and all projections. *the
+*whole call* is `Projector.project` with sessions open: the forward pass, switches and all projections. *the
 other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
 (`gradient`), on the same weights, units and threads; it takes units one at a time, and what more than {few} take is
-reckoned from one and from {few}. *a projection* is the whole call without its own forward pass (which goes up to the
-class scores), for one unit, in plain forward passes to that layer by onnxruntime.
+reckoned from one and from {few}. *a projection* is the whole call without its own forward pass, for one unit, in plain
+forward passes to that layer by onnxruntime; *per forward pass* is how many projections take as long as one of those.
+Seconds of the processor are in docs/speed.json.
 
-| network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection, in forward passes |
-|---|---|---|---|---|---|---|---|
+| network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection | per forward pass |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -32,7 +33,12 @@ def page(found: dict[str, Any], few: int) -> str:
         difference=max(row["difference"] for row in rows),
         few=few,
     )
-    tables = [*_growth(found["growth"]), *_memory(found["memory"]), *_processes(found["processes"])]
+    tables = [
+        *_growth(found["growth"]),
+        *_memory(found["memory"]),
+        *_ranking(found["ranking"]),
+        *_processes(found["processes"]),
+    ]
     return "\n".join([head.rstrip("\n"), *map(_row, rows), *tables]) + "\n"
 
 
@@ -42,6 +48,7 @@ def _row(row: dict[str, Any]) -> str:
         *(row["network"], row["layer"], row["method"], row["units"]),
         *(f"{1e3 * whole:.1f}", f"{1e3 * whole * row['times_faster']:.0f}", f"{row['times_faster']:.1f}"),
         f"{row['projection_in_forward_passes']:.2f}",
+        f"{1 / row['projection_in_forward_passes']:.1f}",
     ]
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -58,10 +65,19 @@ def _memory(peaks: dict[str, int]) -> Iterator[str]:
     yield f"\nPeak memory of a process that takes `Projector.portions` of conv5: {told}."
 
 
-def _processes(times: dict[str, dict[str, float]]) -> Iterator[str]:
+def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "\n## Ranking\n"
+    yield "ZFNet as onnxruntime runs it, and with the nine strongest channels of a layer found beside:\n"
+    yield "| layer | plain, ms | ranked, ms | more, % |\n|---|---|---|---|"
+    for row in rows:
+        plain, ranked = 1e3 * row["plain"]["wall"], 1e3 * row["ranked"]["wall"]
+        yield f"| {row['layer']} | {plain:.1f} | {ranked:.1f} | {100 * (ranked / plain - 1):.1f} |"
+
+
+def _processes(found: dict[str, dict[str, float]]) -> Iterator[str]:
     yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all. "
     yield "The Captum script writes 27 plain pictures where zfviz draws a sheet and writes a record; it takes the slope"
     yield "of contrast norms.\n"
-    yield "| command | seconds | processor seconds |\n|---|---|---|"
-    for name, time in times.items():
-        yield f"| {name} | {time['wall']:.2f} | {time['processor']:.2f} |"
+    yield "| command | seconds | processor seconds | peak memory, MiB |\n|---|---|---|---|"
+    for name, one in found.items():
+        yield f"| {name} | {one['wall']:.2f} | {one['processor']:.2f} | {one['peak_memory'] / 2**20:.0f} |"

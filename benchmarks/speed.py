@@ -14,26 +14,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import captum
 import numpy as np
 import onnxruntime
 import torch
-from networks import PAIRS, Pair, plain
+from networks import PAIRS, Pair
 from onnx import ModelProto, TensorProto, helper
 from page import page
+from processes import processes
 from rivals import autograds, captums
-from timing import Time, commands_in_turns, in_turns, peak_memory
+from timing import in_turns, peak_memory
 
 import zfviz
 from zfviz.graph.exposure import cut
+from zfviz.graph.layers import Layer
 from zfviz.graph.rules import Method
 from zfviz.runtime.running import run_forward
+from zfviz.runtime.session import Session, open_session
 from zfviz.runtime.windows import paste
 from zfviz.studies.inputs import read_batch
 from zfviz.studies.project import Projector, open_forward, prepare
+from zfviz.studies.selection import Unit, strongest_units
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "chelsea.jpg"
@@ -41,6 +44,7 @@ SAME = 1e-4
 """The largest difference of two programs' projections, relative to the largest value: each passes forward by itself."""
 UNITS = (1, 16, 256)
 STAR = "zfnet"
+RECTIFIED = ("relu1", "relu3", "relu5")
 RIVALS_UNITS = 16
 """The others take units one at a time; what more of them take is reckoned from one and from this many."""
 
@@ -120,66 +124,25 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-CAPTUM_SCRIPT = """
-import sys
-import numpy as np, torch
-from captum.attr import NeuronDeconvolution
-from PIL import Image
-net, photo, folder, threads, *layers = sys.argv[1:]
-torch.set_num_threads(int(threads))
-net = torch.load(net, weights_only=False)
-picture = Image.open(photo).convert("RGB").resize((224, 224))
-x = torch.from_numpy(np.asarray(picture, np.float32).transpose(2, 0, 1)[None] - 117).requires_grad_()
-for layer in layers:
-    maps = {}
-    handle = net.get_submodule(layer).register_forward_hook(lambda _, __, output: maps.update(y=output[0].detach()))
-    net(x)
-    handle.remove()
-    peaks = maps["y"].flatten(1).max(1)
-    places = [(int(c), *divmod(int(peaks.indices[c]), maps["y"].shape[2])) for c in peaks.values.topk(9).indices]
-    deconvolution = NeuronDeconvolution(net, net.get_submodule(layer))
-    for place in places:
-        pixels = deconvolution.attribute(x, place)[0].detach().numpy().transpose(1, 2, 0)
-        scaled = np.clip(128 + 127 * pixels / np.abs(pixels).max(), 0, 255).astype(np.uint8)
-        Image.fromarray(scaled).save(f"{folder}/{layer}-{place[0]}.png")
-"""
-
-
-def whole_processes(threads: int, runs: int) -> dict[str, Time]:
-    """`zfviz project`, and a script that does the same with Captum, from start to end."""
+def ranking(threads: int, runs: int) -> Iterator[dict[str, Any]]:
+    """What it costs to rank the units of a layer, beside the network as onnxruntime runs it."""
     pair = PAIRS[STAR]()
-    layers = [part for layer in pair.layers for part in ("--layer", layer)]
-    zfviz_command = [sys.executable, "-m", "zfviz.cli"]
-    ours = ["--device", "cpu", "--threads", str(threads)]
-    with TemporaryDirectory() as folder:
-        net = Path(folder, "net.pt")
-        torch.save(plain(pair.net), net)
-        return commands_in_turns(
-            {
-                f"`zfviz project {STAR}`": [
-                    *zfviz_command,
-                    "project",
-                    STAR,
-                    str(PHOTO),
-                    *layers,
-                    "--out",
-                    folder,
-                    *ours,
-                ],
-                "the same with Captum": [
-                    sys.executable,
-                    "-c",
-                    CAPTUM_SCRIPT,
-                    str(net),
-                    str(PHOTO),
-                    folder,
-                    str(threads),
-                    *pair.layers,
-                ],
-                "`zfviz --help`": [*zfviz_command, "--help"],
-            },
-            runs,
-        )
+    model = zfviz.load(pair.proto)
+    image = read_batch(model, PHOTO).array
+    whole = open_session(pair.proto, device="cpu", threads=threads)
+    outputs = [output.name for output in pair.proto.graph.output]
+    for name in RECTIFIED:
+        layer = model.layer(name)
+        forward = open_forward(model, [layer.tensor, *outputs], "cpu", threads)
+
+        def rank(layer: Layer = layer, forward: Session = forward) -> list[Unit]:
+            values = run_forward(forward, model.image, image, [layer.tensor, *outputs])
+            return strongest_units(layer, values[layer.tensor][0], 9)
+
+        found = in_turns({"rank": rank, "plain": lambda: whole.run({model.image.name: image}, outputs)}, 4 * runs)
+        row = {"layer": name, "plain": asdict(found["plain"]), "ranked": asdict(found["rank"])}
+        print(name, found["rank"].wall / found["plain"].wall, file=sys.stderr, flush=True)
+        yield row
 
 
 def growth(threads: int, runs: int) -> Iterator[dict[str, Any]]:
@@ -247,7 +210,8 @@ def main() -> None:
         "projections": list(rows(options.networks, options.units, options.threads, options.runs)),
         "growth": list(growth(options.threads, options.runs)),
         "memory": {str(count): peak_memory(MANY_UNITS, STAR, str(PHOTO), str(count)) for count in (64, 1024)},
-        "processes": {name: asdict(time) for name, time in whole_processes(options.threads, options.runs).items()},
+        "ranking": list(ranking(options.threads, options.runs)),
+        "processes": processes(STAR, PAIRS[STAR](), PHOTO, options.threads, options.runs),
     }
     options.output.write_text(json.dumps(found, indent=1) + "\n")
     if options.page:
