@@ -1,11 +1,33 @@
 """The others: Captum, unit by unit as it does it, and torch's autograd with the forward pass kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import captum.attr
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+
+@contextmanager
+def same_maps(net: nn.Module, maps: Mapping[str, np.ndarray]) -> Iterator[None]:
+    """Let the rectifiers of these names give these maps, while gradients pass as ever.
+
+    Where two values of a pool, or a value and 0, differ by a rounding, two programs choose differently, and projections
+    differ by 1e-2: to compare the ways back, both must have come the same way forward.
+    """
+
+    def lead(y: np.ndarray) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        wanted = torch.from_numpy(np.where(y > 0, y, np.float32(-1)))
+        return lambda _, inputs: (inputs[0] + (wanted - inputs[0]).detach(),)
+
+    handles = [m.register_forward_pre_hook(lead(maps[name])) for name, m in net.named_modules() if name in maps]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
 
 CAPTUM = {"deconvnet": captum.attr.NeuronDeconvolution, "guided": captum.attr.NeuronGuidedBackprop}
 

@@ -24,7 +24,7 @@ from networks import PAIRS, Pair
 from onnx import ModelProto, TensorProto, helper
 from page import page
 from processes import processes
-from rivals import autograds, captums
+from rivals import autograds, captums, same_maps
 from timing import in_turns, peak_memory
 
 import zfviz
@@ -41,7 +41,7 @@ from zfviz.studies.selection import Unit, strongest_units
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "chelsea.jpg"
 SAME = 1e-4
-"""The largest difference of two programs' projections, relative to the largest value: each passes forward by itself."""
+"""The largest difference of two programs' projections, relative to the largest value."""
 UNITS = (1, 16, 256)
 STAR = "zfnet"
 RECTIFIED = ("relu1", "relu3", "relu5")
@@ -60,7 +60,8 @@ def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, ru
     rival = autograds(pair.net, layer, array) if method == "gradient" else captums(pair.net, layer, method, array)
     pair.passed_over(method == "deconvnet")
     few = places[:RIVALS_UNITS]
-    ours, theirs = projector.project(batch).pixels[: len(few)], rival(few)
+    with same_maps(pair.net, _rectified_maps(pair, array)):
+        ours, theirs = projector.project(batch).pixels[: len(few)], rival(few)
     difference = float((np.abs(ours - theirs).max((1, 2, 3)) / np.abs(theirs).max((1, 2, 3))).max())
     if not difference < SAME:
         raise SystemExit(f"{layer}, {method}: projections differ by {difference:.1e}; expected less than {SAME:.0e}.")
@@ -89,6 +90,13 @@ def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, ru
         "times_faster": other / found["zfviz"].wall,
         "projection_in_forward_passes": once / found["forward"].wall,
     }
+
+
+def _rectified_maps(pair: Pair, array: np.ndarray) -> dict[str, np.ndarray]:
+    """The maps of all rectifiers, where each is a module of its own."""
+    names = [name for name, module in pair.net.named_modules() if isinstance(module, torch.nn.ReLU)]
+    alone = len(names) == sum(node.op_type == "Relu" for node in pair.proto.graph.node)
+    return zfviz.activations(pair.proto, array, names, "cpu") if alone else {}
 
 
 def _strongest(activations: np.ndarray, count: int) -> list[tuple[int, ...]]:
