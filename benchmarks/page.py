@@ -6,7 +6,7 @@ from typing import Any
 HEAD = """# How fast it is
 
 Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`: each row in one run, the contenders in
-turns, medians of {runs} runs, {threads} thread{s}, on {processor}; {versions}. Before a time is taken, the projections
+turns, medians of {runs} runs or more, {threads} thread{s}, on {processor}; {versions}. Before a time is taken, the projections
 of both programs are compared, for the same rectified maps, since a rounding there moves switches; the largest
 difference, relative to the largest value, was {difference:.0e}.
 
@@ -26,7 +26,7 @@ def page(found: dict[str, Any], few: int) -> str:
     """All tables."""
     machine, rows = found["machine"], found["projections"]
     head = HEAD.format(
-        runs=rows[0]["zfviz"]["runs"],
+        runs=min(row["zfviz"]["runs"] for row in rows),
         threads=machine["threads"],
         s="s" * (machine["threads"] > 1),
         processor=machine["processor"],

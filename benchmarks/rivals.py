@@ -1,6 +1,6 @@
 """The others: Captum, unit by unit as it does it, and torch's autograd with the forward pass kept."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import captum.attr
@@ -10,18 +10,25 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def same_maps(net: nn.Module, maps: Mapping[str, np.ndarray]) -> Iterator[None]:
-    """Let the rectifiers of these names give these maps, while gradients pass as ever.
+def same_maps(net: nn.Module, maps: Sequence[np.ndarray]) -> Iterator[None]:
+    """Let the rectifiers give these maps, one for each call in turn, while gradients pass as ever.
 
     Where two values of a pool, or a value and 0, differ by a rounding, two programs choose differently, and projections
     differ by 1e-2: to compare the ways back, both must have come the same way forward.
     """
+    wanted = [torch.from_numpy(np.where(y > 0, y, np.float32(-1))) for y in maps]
+    coming: list[Tensor] = []
 
-    def lead(y: np.ndarray) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-        wanted = torch.from_numpy(np.where(y > 0, y, np.float32(-1)))
-        return lambda _, inputs: (inputs[0] + (wanted - inputs[0]).detach(),)
+    def begin(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        del module, inputs
+        coming[:] = wanted
 
-    handles = [m.register_forward_pre_hook(lead(maps[name])) for name, m in net.named_modules() if name in maps]
+    def lead(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        del module
+        return (inputs[0] + (coming.pop(0) - inputs[0]).detach(),)
+
+    handles = [net.register_forward_pre_hook(begin)]
+    handles += [m.register_forward_pre_hook(lead) for m in net.modules() if isinstance(m, nn.ReLU)]
     try:
         yield
     finally:

@@ -92,11 +92,10 @@ def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, ru
     }
 
 
-def _rectified_maps(pair: Pair, array: np.ndarray) -> dict[str, np.ndarray]:
-    """The maps of all rectifiers, where each is a module of its own."""
-    names = [name for name, module in pair.net.named_modules() if isinstance(module, torch.nn.ReLU)]
-    alone = len(names) == sum(node.op_type == "Relu" for node in pair.proto.graph.node)
-    return zfviz.activations(pair.proto, array, names, "cpu") if alone else {}
+def _rectified_maps(pair: Pair, array: np.ndarray) -> list[np.ndarray]:
+    """The maps of all rectifiers, from the image upwards."""
+    layers = [node.output[0] for node in pair.proto.graph.node if node.op_type == "Relu"]
+    return [*zfviz.activations(pair.proto, array, layers, "cpu").values()]
 
 
 def _strongest(activations: np.ndarray, count: int) -> list[tuple[int, ...]]:
@@ -112,16 +111,15 @@ def _strongest(activations: np.ndarray, count: int) -> list[tuple[int, ...]]:
     return places
 
 
-def rows(names: Sequence[str], units: Sequence[int], threads: int, runs: int) -> Iterator[dict[str, Any]]:
-    """Every network, layer, method and number of units."""
-    for name in names:
-        pair = PAIRS[name]()
-        for layer in pair.layers:
-            for method in ("deconvnet", "guided", "gradient"):
-                for count in units:
-                    row = {"network": name} | compare(pair, layer, method, count, threads, runs)
-                    print(_line(row), file=sys.stderr, flush=True)
-                    yield row
+def rows(name: str, units: Sequence[int], threads: int, runs: int) -> Iterator[dict[str, Any]]:
+    """Every layer, method and number of units of a network."""
+    pair = PAIRS[name]()
+    for layer in pair.layers:
+        for method in ("deconvnet", "guided", "gradient"):
+            for count in units:
+                row = {"network": name} | compare(pair, layer, method, count, threads, runs)
+                print(_line(row), file=sys.stderr, flush=True)
+                yield row
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -203,7 +201,9 @@ def processor() -> str:
 def main() -> None:
     """Measure all, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a JSON file of all that was measured")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="a JSON file; networks that are not asked for stay in it"
+    )
     parser.add_argument("--networks", nargs="+", choices=list(PAIRS), default=list(PAIRS))
     parser.add_argument("--units", nargs="+", type=int, default=list(UNITS))
     parser.add_argument("--threads", type=int, default=1)
@@ -212,18 +212,25 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="captum|torch")
     torch.set_num_threads(options.threads)
-    found = {
+    found = json.loads(options.output.read_text()) if options.output.exists() else {}
+    kept = [row for row in found.get("projections", ()) if row["network"] not in options.networks]
+    found |= {
         "machine": {"processor": processor(), "threads": options.threads},
         "versions": {m.__name__: m.__version__ for m in (zfviz, onnxruntime, torch, captum, np)},
-        "projections": list(rows(options.networks, options.units, options.threads, options.runs)),
-        "growth": list(growth(options.threads, options.runs)),
-        "memory": {str(count): peak_memory(MANY_UNITS, STAR, str(PHOTO), str(count)) for count in (64, 1024)},
-        "ranking": list(ranking(options.threads, options.runs)),
-        "processes": processes(STAR, PAIRS[STAR](), PHOTO, options.threads, options.runs),
     }
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
-    if options.page:
-        options.page.write_text(page(found, RIVALS_UNITS))
+    for name in options.networks:
+        kept += rows(name, options.units, options.threads, options.runs)
+        found["projections"] = sorted(kept, key=lambda row: list(PAIRS).index(row["network"]))
+        if name == STAR:
+            found |= {
+                "growth": list(growth(options.threads, options.runs)),
+                "memory": {str(count): peak_memory(MANY_UNITS, STAR, str(PHOTO), str(count)) for count in (64, 1024)},
+                "ranking": list(ranking(options.threads, options.runs)),
+                "processes": processes(STAR, PAIRS[STAR](), PHOTO, options.threads, options.runs),
+            }
+        options.output.write_text(json.dumps(found, indent=1) + "\n")
+        if options.page and "growth" in found:
+            options.page.write_text(page(found, RIVALS_UNITS))
 
 
 if __name__ == "__main__":
