@@ -6,9 +6,9 @@ from typing import Any
 HEAD = """# How fast it is
 
 Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`: each row in one run, the contenders in
-turns, medians of {runs} runs or more, {threads} thread{s}, on {processor}; {versions}. Before a time is taken, the projections
-of both programs are compared, for the same rectified maps, since a rounding there moves switches; the largest
-difference, relative to the largest value, was {difference:.0e}.
+turns, medians of {runs} runs or more, {threads} thread{s}, on {processor}; {versions}. Before a time is
+taken, the projections of both programs are compared, for the same rectified maps, since a rounding there moves
+switches; the largest difference, relative to the largest value, was {difference:.0e}.
 
 *whole call* is `Projector.project` with sessions open: the forward pass, switches and all projections. *the
 other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
