@@ -13,7 +13,7 @@ switches; the largest difference, relative to the largest value, was {difference
 *whole call* is `Projector.project` with sessions open: the forward pass, switches and all projections. *the
 other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
 (`gradient`), on the same weights, units and threads; it takes units one at a time, and what more than {few} take is
-reckoned from one and from {few}. *a projection* is the whole call without its own forward pass, for one unit, in plain
+reckoned from one and from {few}. *a projection* is the whole call but for its forward pass, for one unit, in plain
 forward passes to that layer by onnxruntime; *per forward pass* is how many projections take as long as one of those.
 Seconds of the processor are in docs/speed.json.
 

@@ -65,10 +65,11 @@ def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, ru
     difference = float((np.abs(ours - theirs).max((1, 2, 3)) / np.abs(theirs).max((1, 2, 3))).max())
     if not difference < SAME:
         raise SystemExit(f"{layer}, {method}: projections differ by {difference:.1e}; expected less than {SAME:.0e}.")
+    values = run_forward(projector.forward, model.image, array, projector.tensors)
     found = in_turns(
         {
             "zfviz": lambda: projector.project(batch),
-            "looking": lambda: run_forward(projector.forward, model.image, array, projector.tensors),
+            "projections": lambda: _project(projector, values),
             "forward": lambda: run_forward(forward, model.image, array, [model.layer(layer).tensor]),
             "other": lambda: rival(few),
             "other, one unit": lambda: rival(few[:1]),
@@ -78,7 +79,7 @@ def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, ru
     first, few_of_them = found["other, one unit"].wall, found["other"].wall
     each = (few_of_them - first) / (len(few) - 1) if len(few) > 1 else 0.0
     other = few_of_them + each * (len(places) - len(few))
-    once = (found["zfviz"].wall - found["looking"].wall) / len(places)
+    once = found["projections"].wall / len(places)
     return {
         "layer": layer,
         "method": method,
