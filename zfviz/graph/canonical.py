@@ -4,9 +4,9 @@ Tensors keep the names of the user's file; what the conversion adds has names of
 they are the user's tensors and stay where they are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from zfviz.errors import ModelError
 from zfviz.graph.fusions import unfold
-from zfviz.graph.opsets import OPSET, convert, first_line, relabel
+from zfviz.graph.limits import check_sizes
+from zfviz.graph.opsets import APART, OPSET, convert, first_line, relabel, with_domain
 from zfviz.graph.protos import read_by, stored_constants
 from zfviz.graph.reach import Frame, dims
 from zfviz.graph.rectifiers import Rectifier, find_rectifiers
@@ -25,6 +26,12 @@ from zfviz.graph.unfolding import inline_newest, splice_branches
 
 SHAPED_BY_VALUES = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
 """The ops that give as many positions as values of their input ask for."""
+
+LARGEST_WINDOW = 2**24
+"""Numbers under a kernel of one channel: that of a global pool over 4096 x 4096."""
+
+LONGEST_LIST = 100_000
+"""Numbers of one axis that are followed as if they were a shape."""
 
 Evaluate = Callable[[ModelProto, Sequence[str]], dict[str, np.ndarray]]
 """Runs a model on an image of zeros and gives the named tensors; the runtime floor provides it."""
@@ -101,17 +108,19 @@ def skeleton(
             inputs.append(helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
     others = [i for i in proto.graph.input if i.name != image.name and i.name not in weights]
     nodes = [node for node in proto.graph.node if not set(node.output) & weights.keys()]
-    seen = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
+    # an output that is an input or a weight as it is has a shape already, which an empty one would hide
+    made = {name for node in nodes for name in node.output}
+    seen = {
+        name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), list(value.shape))
         for name, value in (known or {}).items()
-    ]
+    }
     graph = GraphProto(
         name=proto.graph.name or "graph",
         node=nodes,
         input=[*inputs, *others],
-        output=[_shapeless(output) for output in proto.graph.output],
+        output=[seen.get(output.name) or _shapeless(output) for output in proto.graph.output if output.name in made],
         initializer=small,
-        value_info=seen,
+        value_info=seen.values(),
     )
     return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
 
@@ -125,9 +134,33 @@ def _shapeless(value: ValueInfoProto) -> ValueInfoProto:
 
 def _infer(proto: ModelProto) -> ModelProto:
     try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        if any(node.op_type == "Slice" for node in proto.graph.node):
+            # onnx ends the process where a Slice reads a size below 0: without them, sizes are looked at first
+            apart = onnx.shape_inference.infer_shapes(with_domain(proto, "", APART, ("Slice",)))
+            _check_signs(apart.graph.value_info)
+        inferred = onnx.shape_inference.infer_shapes(proto)
+        # onnx would write down each number of a list that it passes on, even where it knows none
+        if not any(map(_is_long_list, inferred.graph.value_info)):
+            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise ModelError(f"the model's shapes contradict each other: {first_line(error)}. Export it again.") from None
+    check_sizes(value for value in (*inferred.graph.value_info, *inferred.graph.output) if _is_static(value))
+    return inferred
+
+
+def _check_signs(values: Iterable[ValueInfoProto]) -> None:
+    for value in values:
+        sizes = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        if min(sizes, default=0) < 0:
+            raise ModelError(
+                f"the model makes {value.name!r} of sizes {sizes}; expected none below 0. Give a larger image, or "
+                "export it again."
+            )
+
+
+def _is_long_list(value: ValueInfoProto) -> bool:
+    shape = value.type.tensor_type.shape.dim
+    return len(shape) == 1 and shape[0].dim_value > LONGEST_LIST
 
 
 def _with_shapes(proto: ModelProto, told: ModelProto) -> ModelProto:
@@ -212,12 +245,22 @@ def _settle(
             node.name = maker.name if maker else ""
             _trim_outputs(node, graph)
             _explicit(node)
+            _check_sizes_of(node)
             nodes.append(node)
         elif node.op == "Constant":
             _fold_constant(node)
     graph.nodes = nodes
     rectifiers = find_rectifiers(nodes, frozenset(live))
     return Canonical(proto, graph, image, frozenset(live), weights, made_by, rectifiers)
+
+
+def _check_sizes_of(node: gs.Node) -> None:
+    for tensor in node.outputs:
+        if min(dims(tensor), default=0) < 0:
+            raise ModelError(
+                f"{node.op} makes {tensor.name!r} of sizes {list(dims(tensor))}; expected none below 0. "
+                "Export it again."
+            )
 
 
 def _trim_outputs(node: gs.Node, graph: gs.Graph) -> None:
@@ -246,6 +289,11 @@ def _explicit(node: gs.Node) -> None:
 
 def _explicit_window(node: gs.Node) -> None:
     rank = len(dims(node.inputs[0])) - 2
+    if len(dims(node.outputs[0])) != rank + 2:
+        raise ModelError(
+            f"{node.op} makes {node.outputs[0].name!r} of {list(dims(node.outputs[0]))} from "
+            f"{list(dims(node.inputs[0]))}; expected as many axes. Export it again."
+        )
     if any(size < 1 for size in dims(node.outputs[0])):
         size, made = dims(node.inputs[0])[2:], node.outputs[0].name
         raise ModelError(f"{node.op} finds no window for {made!r} in {size}; expected a larger image. Scale it up.")
@@ -255,6 +303,18 @@ def _explicit_window(node: gs.Node) -> None:
         node.attrs.setdefault(name, default)
     if node.op in ("Conv", "ConvInteger", "ConvTranspose"):
         node.attrs.setdefault("group", 1)
+    for name, length in (("kernel_shape", rank), ("strides", rank), ("dilations", rank), ("pads", 2 * rank)):
+        if len(node.attrs[name]) != length:
+            raise ModelError(
+                f"{node.op} for {node.outputs[0].name!r} has {name} {node.attrs[name]}; expected {length} numbers. "
+                "Export it again."
+            )
+    if prod(node.attrs["kernel_shape"]) > LARGEST_WINDOW or min(*node.attrs["strides"], *node.attrs["dilations"]) < 1:
+        raise ModelError(
+            f"{node.op} for {node.outputs[0].name!r} has kernel_shape {node.attrs['kernel_shape']}, strides "
+            f"{node.attrs['strides']} and dilations {node.attrs['dilations']}; expected a window of at most "
+            f"{LARGEST_WINDOW:,} numbers, and steps above 0. Export it again."
+        )
     mode = node.attrs.pop("auto_pad", "NOTSET")
     if node.op == "ConvTranspose" and (mode != "NOTSET" or "output_shape" in node.attrs):
         node.attrs["pads"] = _pads_of_transpose(node, upper=mode == "SAME_UPPER")

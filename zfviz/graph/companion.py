@@ -102,6 +102,7 @@ class _Walk:
         self._net = net
         self._start = start
         self._refused: list[str] = []
+        self._reasons: dict[str, str] = {}
         self._senders: dict[str, gs.Node] = {}
 
     def to_image(self, signal: gs.Tensor, method: Method) -> gs.Tensor:
@@ -112,7 +113,8 @@ class _Walk:
         if self._refused:
             raise UnsupportedError(
                 f"{self._start!r} cannot be projected: {'; '.join(dict.fromkeys(self._refused))}. "
-                "Choose a layer below, or add a rule (CONTRIBUTING.md)."
+                "Choose a layer below, or add a rule (CONTRIBUTING.md).",
+                self._reasons,
             )
         if canonical.image.name not in arrived:
             raise UnsupportedError(
@@ -140,6 +142,8 @@ class _Walk:
             rule = find_rule(node, method)
             if rule is None:
                 return self._refuse(node, f"no rule for {op_key(node)} (opset {opset_of(net.canonical.proto)})", wanted)
+            if any(0 in dims(tensor) for tensor in (*(t for _, t in wanted), node.outputs[0])):
+                raise UnsupportedError("what it reads or makes is empty for an image of zeros")
             self._check_batch(node)
             rectifier = net.canonical.rectifiers.get(node.outputs[0].name)
             if rule.inexact:
@@ -160,6 +164,7 @@ class _Walk:
     ) -> list[tuple[gs.Tensor, gs.Tensor]]:
         """Note a refusal, and go on with something in place of the signal, to find all that refuses below."""
         self._refused.append(f"{why} at layer {layer_name(node)!r}{self._above(node)}")
+        self._reasons.setdefault(layer_name(node), why.rstrip(","))
         return [(tensor, gs.Variable(f"beyond {tensor.name}")) for _, tensor in wanted]
 
     def _check_batch(self, node: gs.Node) -> None:

@@ -54,7 +54,7 @@ def trace_fields(graph: Graph, image: Tensor, image_axes: tuple[int, int]) -> di
             through = [tuple(_through(node, i, output, field, reach) for field in pair) for i, pair in seen]
             fields[output.name] = (_union([pair[0] for pair in through]), _union([pair[1] for pair in through]))
             lost = any(field.axis is None for field in fields[output.name])
-            if lost and reach is regrouped and (before := _before_regrouping(node)) is not None:
+            if lost and reach is regrouped and (before := _before_regrouping(node)) in fields:
                 y, x = fields[before]
                 fields[output.name] = replace(y, size=None), replace(x, size=None)
     return fields

@@ -188,7 +188,8 @@ class _Windows:
     def _window(self, tensor: gs.Tensor, frame: Frame, name: str = "") -> gs.Tensor:
         sizes = [*dims(tensor)]
         for span in frame:
-            sizes[span.axis] = span.size
+            if span.axis < len(sizes):  # else a second output, such as the scale of a quantiser
+                sizes[span.axis] = span.size
         return gs.Variable(name or tensor.name, tensor.dtype, sizes)
 
     def _copy(self, node: gs.Node) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import prod
 
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from zfviz.errors import ModelError
+from zfviz.graph.limits import LONGEST_SIDE, MOST_NUMBERS
 from zfviz.graph.source import Source
 
 CHANNELS = (1, 3)
@@ -102,6 +104,12 @@ def find_image_input(
     batch, _, y, x = axes
     defaults = {batch: 1, y: open_size[0], x: open_size[1]}
     n, a, b, c = (defaults[axis] if size is None else size for axis, size in enumerate(sizes))
+    if prod((n, a, b, c)) > MOST_NUMBERS or max(n, a, b, c) > LONGEST_SIDE:
+        raise ModelError(
+            f"the input of {source.name} is {[n, a, b, c]}; expected at most {MOST_NUMBERS:,} numbers, "
+            f"and {LONGEST_SIDE:,} along an axis. "
+            "Export it for smaller images."
+        )
     assumed = sizes[y] is None or sizes[x] is None
     return ImageInput(image.name, (n, a, b, c), _sizes(image, None)[batch], axes, assumed, dtype)
 

@@ -56,6 +56,8 @@ class Layer:
         """Values as the model stores them, turned to [N, C, H, W], or to [N, F] where there is no map; integers of one
         scale as the real numbers that they stand for.
         """
+        if not values.size:
+            raise LayerError(f"{self.name!r} is empty, {list(values.shape)}; expected values. Choose a layer below.")
         if values.dtype.kind in "iu":
             values = (values.astype(np.float32) - self.zero) * np.float32(self.scale)
         if values.shape[1:] != self.stored[1:] and not self.folded:

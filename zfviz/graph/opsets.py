@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import onnx
 from onnx import ModelProto, NodeProto, helper
+from onnx.shape_inference import InferenceError
 from onnx.version_converter import ConvertError, convert_version
 
 from zfviz.errors import ModelError, UnsupportedError
@@ -21,8 +22,8 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
     version = opset_of(proto)
     if version < opset:
         try:
-            converted = _with_domain(convert_version(_set_apart(proto, version), opset), APART, "")
-        except (RuntimeError, ConvertError) as error:
+            converted = with_domain(convert_version(_set_apart(proto, version), opset), APART, "")
+        except (RuntimeError, ConvertError, InferenceError) as error:
             raise ModelError(f"opset {version} does not convert to {opset}: {first_line(error)}") from None
         return _with_old_coordinates(converted) if version < FIRST_OPSET_WITH_COORDINATES else converted
     return relabel(proto, opset)
@@ -31,10 +32,10 @@ def convert(proto: ModelProto, opset: int) -> ModelProto:
 def _set_apart(proto: ModelProto, version: int) -> ModelProto:
     """The model with what ONNX does not know in its own domain moved to another, so that its converter passes it."""
     unknown = {n.op_type for n in proto.graph.node if n.domain in STANDARD and not is_known(n.op_type, version)}
-    return _with_domain(proto, "", APART, unknown) if unknown else proto
+    return with_domain(proto, "", APART, unknown) if unknown else proto
 
 
-def _with_domain(proto: ModelProto, old: str, new: str, ops: Collection[str] | None = None) -> ModelProto:
+def with_domain(proto: ModelProto, old: str, new: str, ops: Collection[str] | None = None) -> ModelProto:
     """The model with its nodes of one domain, or those of some `ops`, moved to another."""
     if old and all(entry.domain != old for entry in proto.opset_import):
         return proto

@@ -1,6 +1,6 @@
 """Parts of a ModelProto: its opset, its constants, its nodes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -13,8 +13,14 @@ STANDARD = ("", "ai.onnx")
 
 def opset_of(proto: ModelProto) -> int:
     """The version of the standard operator set that the model imports."""
+    newest = onnx.defs.onnx_opset_version()
     for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
+        if entry.domain in STANDARD:
+            if not 1 <= entry.version <= newest:
+                raise ModelError(
+                    f"the model is of opset {entry.version}; expected 1 to {newest}, the newest that the installed "
+                    "onnx knows. Export it at an older opset, or install a newer onnx."
+                )
             return entry.version
     raise ModelError(
         "the model imports no standard operator set; expected opset_import with domain ''. Export it again."
@@ -40,10 +46,17 @@ def with_nodes(proto: ModelProto, nodes: Iterable[NodeProto]) -> ModelProto:
     return changed
 
 
+def bodies_of(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a node holds: branches, or what a loop turns."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
 def read_by(node: NodeProto) -> set[str]:
     """The names that a node reads, also those that its bodies read."""
-    bodies = (a.g for a in node.attribute if a.HasField("g"))
-    return set(node.input).union(*(read_by(inner) for body in bodies for inner in body.node))
+    return set(node.input).union(*(read_by(inner) for body in bodies_of(node) for inner in body.node))
 
 
 def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
@@ -56,8 +69,10 @@ def stored_constants(graph: GraphProto) -> dict[str, TensorProto]:
 
 
 def _constant_value(node: NodeProto) -> TensorProto:
-    attribute = node.attribute[0]
     name = node.output[0]
+    if len(node.attribute) != 1:
+        raise ModelError(f"Constant {name!r} holds {len(node.attribute)} values; expected one. Export it again.")
+    attribute = node.attribute[0]
     if attribute.name == "value":
         tensor = TensorProto()
         tensor.CopyFrom(attribute.t)

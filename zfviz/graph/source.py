@@ -16,7 +16,10 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.inliner import inline_local_functions
 
 from zfviz.errors import ModelError
+from zfviz.graph.limits import check_functions, check_loops, check_pads
+from zfviz.graph.opsets import first_line
 from zfviz.graph.protos import opset_of, read_by, with_nodes
+from zfviz.graph.soundness import check_nodes, check_tensors, check_texts, size_of, stored_tensors
 from zfviz.graph.updating import update
 
 SMALL = 1024
@@ -57,32 +60,34 @@ def read_source(model: str | PathLike[str] | bytes | ModelProto) -> Source:
             data, name, folder = _read_file(path), path.name, path.resolve().parent
         proto = _parse(data, name)
         sha256 = hashlib.sha256(data).hexdigest()
-    if not proto.graph.node:
-        raise ModelError(f"{name} holds no nodes; expected an ONNX model with a graph. Export it again.")
+    if not proto.graph.node or not proto.graph.output:
+        missing = "outputs" if proto.graph.node else "nodes"
+        raise ModelError(f"{name} holds no {missing}; expected an ONNX model with a graph. Export it again.")
+    check_texts(proto, name)
+    check_tensors(proto)
+    check_functions(proto, name)
     if proto.functions:
         try:
             proto = inline_local_functions(proto)
-        except ValidationError as error:
-            raise ModelError(f"the functions of {name} cannot be read: {error}. Export it again.") from None
+        except (ValidationError, RuntimeError) as error:
+            raise ModelError(f"the functions of {name} cannot be read: {first_line(error)}. Export it again.") from None
+        check_tensors(proto)
+    check_nodes(proto)
     proto = _in_order(proto, name)
     source = Source(proto, name, folder, sha256)
     for tensor in outside_tensors(proto):
         _check_outside(tensor, source)
         if prod(tensor.dims) <= SMALL:
             _take_in(tensor, source)
+    check_loops(proto.graph)
+    check_pads(proto.graph)
     updated, notes = update(proto, opset_of(proto), folder)
     return replace(source, proto=updated, notes=notes)
 
 
 def outside_tensors(proto: ModelProto) -> Iterator[TensorProto]:
     """The tensors whose data lies in files beside the model."""
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            yield tensor
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_location == TensorProto.EXTERNAL:
-                yield attribute.t
+    return (tensor for tensor in stored_tensors(proto.graph) if tensor.data_location == TensorProto.EXTERNAL)
 
 
 def _fits(proto: ModelProto) -> bool:
@@ -140,6 +145,11 @@ def _in_order(proto: ModelProto, name: str) -> ModelProto:
             if tensor in given or tensor in makers:
                 raise ModelError(f"{name} makes {tensor!r} twice; expected one tensor of a name. Export it again.")
             makers[tensor] = index
+    outputs = [value.name for value in graph.output]
+    if len(set(outputs)) < len(outputs):
+        raise ModelError(
+            f"{name} names an output twice ({', '.join(outputs[:8])}); expected each once. Export it again."
+        )
     for node in graph.node:
         for tensor in node.input:
             if tensor not in given and tensor not in makers:
@@ -169,24 +179,35 @@ def _check_outside(tensor: TensorProto, source: Source) -> None:
             f"weight {tensor.name!r} lies in the file {location!r}, but the model came without a folder; "
             "expected a path. Load it by path."
         )
-    path = (source.folder / location).resolve()
-    if not location or not path.is_relative_to(source.folder):
+    path = source.folder / location
+    try:
+        path = path.resolve()
+        inside, exists = path.is_relative_to(source.folder), path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links that go round
+        inside, exists = True, False
+    if not location or not inside:
         raise ModelError(
             f"weight {tensor.name!r} points at {location!r}, outside the model's folder {source.folder}; "
             "expected a file beside the model. Do not trust this model."
         )
-    if not path.is_file():
+    if not exists:
         raise ModelError(
             f"weight {tensor.name!r} lies in {location!r}, which is not in {source.folder}; "
             "expected the file beside the model. Copy it there."
         )
+    size, asked = path.stat().st_size, size_of(tensor)
     try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
     except ValueError:
         raise ModelError(f"weight {tensor.name!r} has an offset or length that is no number.") from None
-    size = path.stat().st_size
-    if offset < 0 or length < 0 or offset + length > size:
+    if offset < 0 or offset + length > size:
         raise ModelError(
             f"weight {tensor.name!r} should be bytes {offset} to {offset + length} of {location!r}, "
             f"which has {size}; the file is truncated. Copy it again."
+        )
+    if length != asked or tensor.data_type == TensorProto.STRING:
+        raise ModelError(
+            f"weight {tensor.name!r} of sizes {list(tensor.dims)} is {length} bytes of {location!r}; "
+            f"expected {asked}. Export the model again."
         )

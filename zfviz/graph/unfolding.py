@@ -6,7 +6,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.inliner import inline_selected_functions
 
-from zfviz.graph.opsets import OPSET
+from zfviz.errors import ModelError
+from zfviz.graph.opsets import OPSET, first_line
 from zfviz.graph.protos import STANDARD, is_known, opset_of, with_nodes
 
 
@@ -18,7 +19,7 @@ def inline_newest(proto: ModelProto) -> ModelProto:
     newest = {
         n.op_type
         for n in proto.graph.node
-        if n.domain in STANDARD and version > OPSET and not is_known(n.op_type, OPSET)
+        if n.domain in STANDARD and version > OPSET and is_known(n.op_type, version) and not is_known(n.op_type, OPSET)
     }
     if not newest and all(node.op_type != "CastLike" for node in proto.graph.node):
         return proto
@@ -26,7 +27,10 @@ def inline_newest(proto: ModelProto) -> ModelProto:
     for node in bare.graph.node:
         if node.op_type in newest:
             _write_defaults(node, version)
-    inlined = inline_selected_functions(bare, [("", op) for op in newest], inline_schema_functions=True)
+    try:
+        inlined = inline_selected_functions(bare, [("", op) for op in newest], inline_schema_functions=True)
+    except RuntimeError as error:
+        raise ModelError(f"the functions of {', '.join(newest)} cannot be read: {first_line(error)}") from None
     return _with_plain_casts(with_nodes(proto, inlined.graph.node), inlined)
 
 
@@ -35,12 +39,15 @@ def _with_plain_casts(proto: ModelProto, bare: ModelProto) -> ModelProto:
 
     Types are inferred from `bare`, the same without weights.
     """
-    inferred = onnx.shape_inference.infer_shapes(bare).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"the model's types contradict each other: {first_line(error)}") from None
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
     types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     nodes = [
         helper.make_node("Cast", node.input[:1], node.output, node.name, to=types[node.input[1]])
-        if node.op_type == "CastLike" and types.get(node.input[1])
+        if node.op_type == "CastLike" and len(node.input) == 2 and types.get(node.input[1])
         else node
         for node in proto.graph.node
     ]
@@ -77,6 +84,11 @@ def splice_branches(proto: ModelProto, known: Mapping[str, TensorProto]) -> Mode
             continue
         taken = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
         branch = next(a.g for a in node.attribute if a.name == taken)
+        if len(branch.output) != len(node.output):
+            raise ModelError(
+                f"the branch that makes {node.output[0]!r} has {len(branch.output)} outputs; expected "
+                f"{len(node.output)}, as the If has. Export it again."
+            )
         inner = [*(t.name for t in branch.initializer), *(name for n in branch.node for name in n.output)]
         names = {name: f"{node.output[0]}/{name}" for name in inner if name}
         weights += [_renamed_tensor(t, names[t.name]) for t in branch.initializer]

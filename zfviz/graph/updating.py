@@ -18,6 +18,7 @@ from onnx import (
 from zfviz.errors import ModelError
 from zfviz.graph.opsets import convert, relabel
 from zfviz.graph.protos import with_nodes
+from zfviz.graph.soundness import is_size
 
 TYPE_ATTRIBUTES = ("to", "dtype", "stash_type", "softmax_precision", "output_dtype")
 FIRST_RUN = 7
@@ -28,6 +29,9 @@ REWRITTEN = ("Reshape", "Cast", "Concat", "Pad", "Clip")
 """Operators that are said as opset 6 does when they are relabelled; Clip only got defaults."""
 MOST_NUMBERS = 2**28
 """Of a sparse tensor when it is spelled out: a gigabyte of float32."""
+FEWEST = 10_000
+"""Of so many numbers a sparse tensor has to store one, if it is no small one; pruned networks store hundreds."""
+SMALL = 2**20
 
 
 def update(proto: ModelProto, version: int, folder: Path | None) -> tuple[ModelProto, tuple[str, ...]]:
@@ -38,7 +42,7 @@ def update(proto: ModelProto, version: int, folder: Path | None) -> tuple[ModelP
     notes: list[str] = []
     if proto.graph.sparse_initializer:
         proto = _copied(proto)
-        proto.graph.initializer.extend(map(_dense, proto.graph.sparse_initializer))
+        proto.graph.initializer.extend(_dense(sparse, folder) for sparse in proto.graph.sparse_initializer)
         del proto.graph.sparse_initializer[:]
     if version < FIRST_RUN:
         proto = _converted(proto, version)
@@ -78,31 +82,43 @@ def _of_today(proto: ModelProto) -> Iterator[NodeProto]:
     for node in proto.graph.node:
         plain = NodeProto()
         plain.CopyFrom(node)
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name != "consumed_inputs"}
-        if node.op_type == "Reshape" and "shape" in given:
-            shape = np.array(given.pop("shape"), np.int64)
-            name = f"{node.output[0]}/shape"
-            yield helper.make_node("Constant", [], [name], value=numpy_helper.from_array(shape, name))
-            plain.input.append(name)
-        if node.op_type == "Cast" and isinstance(given["to"], bytes):
-            given["to"] = TensorProto.DataType.Value(given["to"].decode().upper())
-        if node.op_type == "Concat":
-            given.setdefault("axis", 1)
-        if node.op_type == "Pad" and "paddings" in given:
-            given["pads"] = given.pop("paddings")
         del plain.attribute[:]
-        plain.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
+        for attribute in node.attribute:
+            if attribute.name == "shape" and node.op_type == "Reshape":
+                name = f"{node.output[0]}/shape"
+                shape = numpy_helper.from_array(np.array(attribute.ints, np.int64), name)
+                yield helper.make_node("Constant", [], [name], value=shape)
+                plain.input.append(name)
+            elif attribute.name == "to" and node.op_type == "Cast" and attribute.s:
+                plain.attribute.append(helper.make_attribute("to", _type_of(attribute.s.decode())))
+            elif attribute.name != "consumed_inputs":
+                plain.attribute.append(attribute)
+                if attribute.name == "paddings" and node.op_type == "Pad":
+                    plain.attribute[-1].name = "pads"
+        if node.op_type == "Concat" and all(a.name != "axis" for a in node.attribute):
+            plain.attribute.append(helper.make_attribute("axis", 1))
         yield plain
 
 
-def _dense(sparse: SparseTensorProto) -> TensorProto:
+def _type_of(word: str) -> int:
+    """The type that a Cast of before opset 6 names."""
+    if word.upper() not in dict(TensorProto.DataType.items()):
+        raise ModelError(f"a Cast to {word!r} is not known; expected the name of a type. Export the model again.")
+    return TensorProto.DataType.Value(word.upper())
+
+
+def _dense(sparse: SparseTensorProto, folder: Path | None) -> TensorProto:
     """A sparse tensor spelled out; its indices are places in the flat tensor, or coordinates."""
     size, name = tuple(sparse.dims), sparse.values.name
-    if np.prod(size, dtype=float) > MOST_NUMBERS:
-        raise ModelError(f"the sparse weight {name!r} is {list(size)}; expected at most {MOST_NUMBERS:,} numbers.")
-    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    most = min(MOST_NUMBERS, max(SMALL, FEWEST * np.prod(sparse.values.dims, dtype=float)))
+    if not is_size(size) or np.prod(size, dtype=float) > most:
+        raise ModelError(f"the sparse weight {name!r} is {list(size)}; expected at most {most:,.0f} numbers.")
+    values, places = (numpy_helper.to_array(part, str(folder or "")) for part in (sparse.values, sparse.indices))
     whole = np.zeros(size, values.dtype)
-    whole.reshape(-1)[places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), size)] = values
+    try:
+        whole.reshape(-1)[places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), size)] = values
+    except (IndexError, ValueError, TypeError) as error:
+        raise ModelError(f"the sparse weight {name!r} has values at wrong places ({error}). Export it again.") from None
     return numpy_helper.from_array(whole, name)
 
 

@@ -44,6 +44,21 @@ def decode(image: str | os.PathLike[str] | Image.Image) -> Image.Image:
         return _upright_8bit(picture, str(path))
 
 
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder and of the folders in it, by their file names, in the order of their paths.
+
+    Raises ImageError for a folder that is not there or holds none.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder; expected one with pictures in it; check the path")
+    Image.init()
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not found:
+        raise ImageError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(suffixes))}")
+    return found
+
+
 def _open(path: Path) -> Image.Image:
     Image.init()  # older Pillows fail with KeyError on a format that they were built without
     formats = [name for name in FORMATS if name in Image.OPEN]

@@ -31,28 +31,33 @@ MEMORY = 2**28
 
 def at_once(most: int, size: int) -> int:
     """How many go together, of which each takes `size` bytes: `most` of them, or fewer where memory wants it so."""
-    return max(1, min(most, MEMORY // size))
+    return max(1, min(most, MEMORY // max(1, size)))
 
 
 def run_forward(
-    session: Session, image: ImageInput, batch: np.ndarray, outputs: Sequence[str], whole: bool = False
+    session: Session,
+    image: ImageInput,
+    batch: np.ndarray,
+    outputs: Sequence[str],
+    whole: bool = False,
+    finite: bool = True,
 ) -> dict[str, np.ndarray]:
     """The named outputs for a batch of images [N, ...] in the model's layout, N rows each; as they come when `whole`,
     which takes one image.
 
     A model of fixed batch gets its images in portions, the last one filled up. Raises ModelError for values that are
-    not finite, UnsupportedError for an output whose rows are not the images.
+    not finite where they have to be, UnsupportedError for an output whose rows are not the images.
     """
     if image.dtype.kind == "u":
         batch = np.rint(batch).clip(0, np.iinfo(image.dtype).max)
     batch = batch.astype(image.dtype, copy=False)
     if image.batch is None:
-        return _checked(session.run({image.name: batch}, outputs), None if whole else len(batch))
+        return _checked(session.run({image.name: batch}, outputs), None if whole else len(batch), finite)
     portions: list[dict[str, np.ndarray]] = []
     for start in range(0, len(batch), image.batch):
         rows = batch[start : start + image.batch]
         filled = np.concatenate([rows, np.repeat(rows[-1:], image.batch - len(rows), axis=0)])
-        values = _checked(session.run({image.name: filled}, outputs), None if whole else len(filled))
+        values = _checked(session.run({image.name: filled}, outputs), None if whole else len(filled), finite)
         if whole:
             return values
         portions.append({name: value[: len(rows)] for name, value in values.items()})
@@ -98,6 +103,11 @@ def run_companion(
             feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
         feeds |= {name: switches[name].cut(*rows(chosen, pooled)) for name, _, pooled in pools}
         pixels = session.run(feeds, [PIXELS])[PIXELS]
+        if not np.isfinite(pixels).all():
+            raise ModelError(
+                f"a projection is NaN or infinite in {pixels.dtype.name}; expected finite numbers. "
+                "Choose float32, or check the weights below this layer."
+            )
         return [*patches_of(pixels[: len(chosen)], companion.pixels, places)]
 
     together = portions(signals, companion, session.device, session.runs)
@@ -153,14 +163,14 @@ def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:
     return stacked
 
 
-def _checked(values: dict[str, np.ndarray], rows: int | None) -> dict[str, np.ndarray]:
+def _checked(values: dict[str, np.ndarray], rows: int | None, finite: bool) -> dict[str, np.ndarray]:
     for name, value in values.items():
         if rows is not None and (value.ndim == 0 or len(value) != rows):
             raise UnsupportedError(
                 f"{name!r} has shape {list(value.shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
                 "The model folds its batch into another axis; choose a layer below that."
             )
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+        if finite and np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             bad = int(np.size(value) - np.isfinite(value).sum())
             raise ModelError(
                 f"{bad} of {np.size(value)} activations of {name!r} are NaN or infinite; expected finite numbers. "

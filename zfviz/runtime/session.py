@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,8 @@ CPU = "CPUExecutionProvider"
 # full float32 products, so that the GPU gives what the CPU gives
 CUDA_OPTIONS = {"use_tf32": "0"}
 SILENT = 4
+MEMORY = 2**31
+"""Bytes that bounded sessions take, all together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,19 @@ class Session:
     device: str
     _session: ort.InferenceSession
     runs: int = 1
+    _options: ort.RunOptions | None = None
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """The named outputs for these inputs; ModelError when onnxruntime fails."""
         try:
-            values = self._session.run(list(outputs), dict(feeds))
+            values = self._session.run(list(outputs), dict(feeds), self._options)
         except Exception as error:
             raise ModelError(f"onnxruntime could not run the model: {_first_line(error)}") from error
+        for name, value in zip(outputs, values, strict=True):
+            if not isinstance(value, np.ndarray | np.generic):
+                raise ModelError(
+                    f"{name!r} is a {type(value).__name__}; expected a tensor. Export the model without it."
+                )
         return dict(zip(outputs, values, strict=True))
 
 
@@ -48,9 +57,11 @@ def open_session(
     threads: int | None = None,
     optimize: bool = True,
     side_by_side: bool = False,
+    bounded: bool = False,
 ) -> Session:
     """A session of the graph; weights outside it are read from `folder`. On the CPU, `threads` share the work of one
-    run, or each has a run of its own, `side_by_side`.
+    run, or each has a run of its own, `side_by_side`. One that is `bounded` fails where it wants more than `MEMORY`
+    for all that it makes, before it takes them.
 
     Raises DeviceError when CUDA is asked for and missing, ModelError when onnxruntime refuses the graph.
     """
@@ -58,6 +69,9 @@ def open_session(
     options.log_severity_level = SILENT
     # threads that wait for work would take the processor from the other session
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if bounded:
+        _share_bounded_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if folder is not None:
@@ -80,7 +94,7 @@ def open_session(
             "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
             "Install them with `pip install 'zfviz[cuda]'`, or use --device cpu."
         )
-    return Session(chosen, session, runs)
+    return Session(chosen, session, runs, _giving_back() if bounded else None)
 
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
@@ -116,6 +130,22 @@ def _missing_for_cuda() -> str:
     if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver finds no GPU; expected one. Check nvidia-smi."
     return ""
+
+
+def _giving_back() -> ort.RunOptions:
+    """Options of a run that gives memory back when it is done."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+@cache
+def _share_bounded_memory() -> None:
+    """Set up the memory that all bounded sessions take theirs from."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    # 1: as much as is asked for, not the next power of two
+    settings = ort.OrtArenaCfg({"max_mem": MEMORY, "arena_extend_strategy": 1})
+    ort.create_and_register_allocator(memory, settings)
 
 
 def _cores() -> int:

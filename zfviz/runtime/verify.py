@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
@@ -42,21 +43,37 @@ def verify_layers(model: Model, image: np.ndarray, tensors: Sequence[str]) -> li
 
     Raises VerificationError that names the worst layer where one is above tolerance.
     """
-    nodes = _nodes_below(model.canonical, tensors)
-    values = _canonical_values(model, nodes, image)
-    residuals = [
-        Residual(layer_name(node), node.op, _least_residual(proto, value, name, node.outputs[0].name))
-        for node in nodes
-        if is_real(node.outputs[0])
-        for proto, name, value in _alone(model, node, values)
-    ]
-    worst = max(residuals, key=lambda r: r.value)
-    if not worst.value <= SINGLE_OP:
+    residuals = find_residuals(model, image, tensors)
+    worst = max(residuals, key=lambda r: r.value, default=None)
+    if worst and not worst.value <= SINGLE_OP:
         raise VerificationError(
             f"layer {worst.layer!r} ({worst.op}) fails: its rule is {worst.value:.1e} from central differences; "
             f"expected at most {SINGLE_OP:.0e}. The projections are wrong; please report this model."
         )
     return residuals
+
+
+def find_residuals(model: Model, image: np.ndarray, tensors: Sequence[str], kinds: bool = False) -> list[Residual]:
+    """The residual of every layer on the way from `tensors` down to the image, on the values of one image; with
+    `kinds`, of one layer only of those that have the same op and attributes.
+    """
+    nodes = _nodes_below(model.canonical, tensors)
+    chosen = _one_of_each_kind(nodes) if kinds else nodes
+    values = _canonical_values(model, nodes, chosen, image)
+    return [
+        Residual(layer_name(node), node.op, _least_residual(proto, value, name, node.outputs[0].name))
+        for node in chosen
+        if is_real(node.outputs[0])
+        for proto, name, value in _alone(model, node, values)
+    ]
+
+
+def _one_of_each_kind(nodes: Sequence[gs.Node]) -> list[gs.Node]:
+    """The nodes with the fewest inputs, then the smallest outputs, among those that differ in nothing else."""
+    found: dict[tuple[str, ...], gs.Node] = {}
+    for node in sorted(nodes, key=lambda node: (len(node.inputs), prod(dims(node.outputs[0])))):
+        found.setdefault((node.domain or "", node.op, *sorted(map(repr, node.attrs.items()))), node)
+    return [node for node in nodes if any(node is one for one in found.values())]
 
 
 def _least_residual(proto: ModelProto, x: np.ndarray, name: str, output: str) -> float:
@@ -119,11 +136,15 @@ def _nodes_below(canonical: Canonical, tensors: Iterable[str]) -> list[gs.Node]:
     return nodes[::-1]
 
 
-def _canonical_values(model: Model, nodes: Sequence[gs.Node], image: np.ndarray) -> dict[str, np.ndarray]:
-    """What goes into the nodes, for one image: all tensors that descend from it."""
+def _canonical_values(
+    model: Model, nodes: Sequence[gs.Node], chosen: Sequence[gs.Node], image: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What goes into the chosen ones of nodes, for one image: all tensors that descend from it."""
     canonical = model.canonical
-    live = {t.name: t for node in nodes for t in node.inputs if t.name in canonical.live and t is not canonical.image}
-    image = image.astype(canonical.image.dtype)
+    inputs = {t.name: t for node in chosen for t in node.inputs if t.name in canonical.live}
+    live = {name: tensor for name, tensor in inputs.items() if tensor is not canonical.image}
+    # a model of fixed batch takes copies of it
+    image = np.repeat(image, dims(canonical.image)[0] // len(image), axis=0).astype(canonical.image.dtype)
     values = {canonical.image.name: image}
     if live:
         proto = _export(canonical, nodes, [canonical.image], list(live.values()))

@@ -100,7 +100,8 @@ def patches_of(windows: np.ndarray, frame: Frame, places: np.ndarray) -> Iterato
         into, out = [slice(None)] * window.ndim, [slice(None)] * window.ndim
         for span in frame:
             first = _first(span, place)
-            begin, end = max(first, 0), min(first + span.size, span.extent)
+            # a window that lies in the padding as a whole has no part in the map
+            begin, end = (min(max(edge, 0), span.extent) for edge in (first, first + span.size))
             into[span.axis - 1], out[span.axis - 1] = slice(begin, end), slice(begin - first, end - first)
         yield Patch(window[*out], tuple(into))
 

@@ -42,10 +42,10 @@ def window_counts(layer: Node) -> np.ndarray:
         begin: int = layer.attrs["pads"][axis]
         end: int = layer.attrs["pads"][rank + axis]
         firsts = np.arange(out) * int(layer.attrs["strides"][axis]) - begin
-        steps = np.arange(int(layer.attrs["kernel_shape"][axis])) * int(layer.attrs["dilations"][axis])
-        taps = firsts[:, None] + steps
+        kernel, dilation = int(layer.attrs["kernel_shape"][axis]), int(layer.attrs["dilations"][axis])
         low, high = (-begin, size + end) if layer.attrs.get("count_include_pad", 0) else (0, size)
-        counts = counts[..., None] * np.count_nonzero((taps >= low) & (taps < high), axis=1)
+        before, within = (np.clip(-(-(edge - firsts) // dilation), 0, kernel) for edge in (low, high))
+        counts = counts[..., None] * (within - before)
     return counts
 
 
@@ -53,7 +53,7 @@ def window_counts(layer: Node) -> np.ndarray:
 def spread_over_map(layer: Node, signal: Tensor, net: Net) -> Signals:
     """Spread each signal evenly over its whole map."""
     size = dims(layer.inputs[0])[2:]
-    share = net.emit("Mul", signal, net.constant(1 / prod(size)))
+    share = net.emit("Mul", signal, net.constant(1 / max(1, prod(size))))
     return {0: net.emit("Expand", share, net.ints([1, 1, *size]))}
 
 

@@ -19,7 +19,7 @@ def _kept(node: Node, index: int, axis: int) -> Tap | None:
 def reduced_axes(layer: Node) -> list[int]:
     """The axes that a reduction takes together, from the front."""
     rank = len(dims(layer.inputs[0]))
-    axes: list[int] = constant_of(layer, 1, "axes").tolist() if is_given(layer, 1) else []
+    axes: list[int] = constant_of(layer, 1, "axes").reshape(-1).tolist() if is_given(layer, 1) else []
     if not axes:
         return [] if layer.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
     return sorted(axis % rank for axis in axes)
@@ -36,7 +36,7 @@ def repeat(layer: Node, signal: Tensor, net: Net) -> Signals:
 def spread_evenly(layer: Node, signal: Tensor, net: Net) -> Signals:
     """An equal share of the signal, to each summand."""
     count = prod(dims(layer.inputs[0])[axis] for axis in reduced_axes(layer))
-    return repeat(layer, net.emit("Mul", signal, net.constant(1 / count)), net)
+    return repeat(layer, net.emit("Mul", signal, net.constant(1 / max(1, count))), net)
 
 
 @rule("ReduceMax", reach=_kept)

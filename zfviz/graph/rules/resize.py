@@ -15,6 +15,7 @@ from zfviz.graph.rules.shape import constant_of, is_given, refuse_batch
 ABOUT_AXES = ("axes", "keep_aspect_ratio_policy")
 FINEST = 1000
 """The largest denominator that a scale is taken for; float32 makes others of simple ones."""
+LARGEST_MATRIX = 2**26
 TAPS = {"nearest": 2, "linear": 2, "cubic": 4}
 """How many neighbours a place of the output may have along an axis, when nothing is left out for antialiasing."""
 
@@ -29,12 +30,18 @@ def _stretched(node: Node, index: int, axis: int) -> Tap | None:
     if mode == "tf_crop_and_resize":
         return None
     # sizes are rounded, places go by the scale
-    ratio, offset = 1 / Fraction(_scales(node)[axis]).limit_denominator(FINEST), Fraction(0)
+    scale = Fraction(_scales(node)[axis]).limit_denominator(FINEST)
+    if not scale:
+        return None
+    ratio, offset = 1 / scale, Fraction(0)
     if mode == "align_corners":
         ratio = Fraction(size - 1, max(made - 1, 1))
     elif mode != "asymmetric":
         offset = (ratio - 1) / 2
-    taps = TAPS[node.attrs.get("mode", "nearest")]
+    kind = node.attrs.get("mode", "nearest")
+    if kind not in TAPS:
+        raise UnsupportedError(f"Resize has no mode {kind!r}; expected one of {', '.join(TAPS)}")
+    taps = TAPS[kind]
     if node.attrs.get("antialias", 0) and ratio > 1:
         taps *= ceil(ratio)
     if mode == "half_pixel_symmetric":
@@ -68,6 +75,8 @@ def _weights(layer: Node, axis: int, scale: float, net: Net) -> Tensor:
     Left to the runtime, which computes them once, so that they are those of the forward graph in every mode.
     """
     size, made = dims(layer.inputs[0])[axis], dims(layer.outputs[0])[axis]
+    if size * max(size, made) > LARGEST_MATRIX:
+        raise UnsupportedError(f"it resizes an axis from {size} to {made}; expected at most {LARGEST_MATRIX:,} weights")
     units = net.constant(np.eye(size)[None, None])
     kept = {name: v for name, v in layer.attrs.items() if name not in (*ABOUT_AXES, "extrapolation_value")}
     roi = _roi(layer, axis, net)
@@ -87,6 +96,8 @@ def _scales(layer: Node) -> list[float]:
     scales = [1.0] * len(sizes)
     for axis, scale in zip(axes, constant_of(layer, 2, "scales").tolist(), strict=True):
         scales[axis] = scale
+    if not all(0 < scale < float("inf") for scale in scales):
+        raise UnsupportedError(f"it scales by {scales}; expected numbers above 0")
     return scales
 
 

@@ -81,9 +81,9 @@ def pad_back(layer: Node, signal: Tensor, net: Net) -> Signals:
 def slice_of(layer: Node) -> dict[int, tuple[int, int, int]]:
     """By axis, the first index, the count and the step that a Slice takes."""
     sizes = dims(layer.inputs[0])
-    starts, ends = (constant_of(layer, i, name).tolist() for i, name in ((1, "starts"), (2, "ends")))
-    axes = constant_of(layer, 3, "axes").tolist() if is_given(layer, 3) else list(range(len(starts)))
-    steps = constant_of(layer, 4, "steps").tolist() if is_given(layer, 4) else [1] * len(starts)
+    starts, ends = (constant_of(layer, i, name).reshape(-1).tolist() for i, name in ((1, "starts"), (2, "ends")))
+    axes = constant_of(layer, 3, "axes").reshape(-1).tolist() if is_given(layer, 3) else list(range(len(starts)))
+    steps = constant_of(layer, 4, "steps").reshape(-1).tolist() if is_given(layer, 4) else [1] * len(starts)
     taken: dict[int, tuple[int, int, int]] = {}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         indices = range(*slice(start, _reachable(end, step, sizes[axis]), step).indices(sizes[axis]))
@@ -139,8 +139,8 @@ def _copied(size: int, before: int, after: int, mode: str) -> list[int]:
 def _pads(layer: Node) -> tuple[list[int], list[int]]:
     """The padding before and after, for every axis."""
     rank = len(dims(layer.inputs[0]))
-    pads = constant_of(layer, 1, "pads").tolist()
-    axes = constant_of(layer, 3, "axes").tolist() if is_given(layer, 3) else list(range(rank))
+    pads = constant_of(layer, 1, "pads").reshape(-1).tolist()
+    axes = constant_of(layer, 3, "axes").reshape(-1).tolist() if is_given(layer, 3) else list(range(rank))
     before, after = [0] * rank, [0] * rank
     for axis, low, high in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         before[axis], after[axis] = low, high
@@ -250,7 +250,7 @@ def sum_repeats(layer: Node, signal: Tensor, net: Net) -> Signals:
 @rule("Tile")
 def sum_tiles(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The sum of the signals at the copies of each value."""
-    repeats = constant_of(layer, 1, "repeats").tolist()
+    repeats = constant_of(layer, 1, "repeats").reshape(-1).tolist()
     sizes = net.rows(layer.inputs[0])
     if repeats[0] != 1:
         refuse_batch(layer, 0, net)
