@@ -8,7 +8,7 @@ import pytest
 import zfviz
 
 HOUSE = Path(zfviz.__file__).parent
-FLOORS = ("graph", "images", "report", "models", "runtime", "audit", "studies", "cli")
+FLOORS = ("graph", "images", "report", "models", "runtime", "studies", "checks", "cli")
 FILES = sorted(HOUSE.rglob("*.py"))
 MAX_LINES = 400
 

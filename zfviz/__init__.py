@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zfviz.checks.auditing import Audit, Finding, audit
+    from zfviz.checks.checking import Measurement, check
+    from zfviz.checks.subject import Subject
     from zfviz.graph.layers import Layer
     from zfviz.runtime.loading import Model, load
     from zfviz.studies.graphs import companion, export, expose
@@ -21,14 +24,20 @@ from zfviz.errors import ZfvizError
 from zfviz.version import __version__
 
 __all__ = [
+    "Audit",
+    "Finding",
     "Layer",
+    "Measurement",
     "Model",
     "Projections",
     "Projector",
+    "Subject",
     "Unit",
     "ZfvizError",
     "__version__",
     "activations",
+    "audit",
+    "check",
     "companion",
     "export",
     "expose",
@@ -38,6 +47,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Audit": "checks.auditing",
+    "Finding": "checks.auditing",
+    "Measurement": "checks.checking",
+    "Subject": "checks.subject",
+    "audit": "checks.auditing",
+    "check": "checks.checking",
     "Layer": "graph.layers",
     "Model": "runtime.loading",
     "Projections": "studies.projections",

@@ -1,6 +1,6 @@
 """Every error that zfviz raises on purpose: each says what was found, what was expected, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -15,7 +15,11 @@ class ModelError(ZfvizError):
 
 
 class UnsupportedError(ModelError):
-    """The model holds an op that zfviz cannot project through."""
+    """The model holds an op that zfviz cannot project through; `refused` says why, by the name of the layer."""
+
+    def __init__(self, message: str, refused: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.refused = dict(refused or {})
 
 
 class LayerError(ZfvizError):
@@ -42,6 +46,14 @@ class VerificationError(ZfvizError):
     """A check of the result failed: the result is not to be trusted."""
 
     exit_code = 1
+
+
+class CheckError(ZfvizError):
+    """A check, a configuration of checks or a baseline cannot be used."""
+
+
+class SkipError(CheckError):
+    """A check has too little to go by: an audit skips it, and says why."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

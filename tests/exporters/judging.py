@@ -77,7 +77,7 @@ def _differences(model: Model, inputs: Mapping[str, np.ndarray]) -> Iterator[flo
             found = run_back(companion, oracle.values, oracle.switches, signal, model)
             yield float(np.abs(found - expected).max() / (np.abs(expected).max() or 1))
     # of float16, onnxruntime's MaxPool sees more digits than come out: other values are equal there than here
-    for layer in () if has_halves(model) else probed(model)[:2]:
+    for layer in () if has_halves(model) else probed(model)[:2][-1:]:
         # what the runtime computes over windows is what the exported companion does over whole maps
         yield difference(model, layer, methods[0] if quantised(model) else "guided", image)
 

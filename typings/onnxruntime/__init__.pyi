@@ -18,6 +18,23 @@ class SessionOptions:
     graph_optimization_level: GraphOptimizationLevel
     def add_session_config_entry(self, key: str, value: str) -> None: ...
 
+class RunOptions:
+    def add_run_config_entry(self, key: str, value: str) -> None: ...
+
+class OrtAllocatorType:
+    ORT_ARENA_ALLOCATOR: OrtAllocatorType
+
+class OrtMemType:
+    DEFAULT: OrtMemType
+
+class OrtMemoryInfo:
+    def __init__(self, name: str, type: OrtAllocatorType, id: int, mem_type: OrtMemType) -> None: ...
+
+class OrtArenaCfg:
+    def __init__(self, settings: Mapping[str, int]) -> None: ...
+
+def create_and_register_allocator(mem_info: OrtMemoryInfo, arena_cfg: OrtArenaCfg) -> None: ...
+
 class NodeArg:
     name: str
     shape: list[int | str | None]
@@ -31,7 +48,12 @@ class InferenceSession:
         providers: Sequence[str | tuple[str, dict[str, Any]]] | None = None,
         enable_fallback: int = 1,
     ) -> None: ...
-    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, np.ndarray[Any, Any]]) -> list[Any]: ...
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, np.ndarray[Any, Any]],
+        run_options: RunOptions | None = None,
+    ) -> list[Any]: ...
     def get_inputs(self) -> list[NodeArg]: ...
     def get_outputs(self) -> list[NodeArg]: ...
     def get_providers(self) -> list[str]: ...

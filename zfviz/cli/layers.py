@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
+from zfviz.cli.terminal import visible
 
 
 @click.command()
@@ -35,7 +36,7 @@ def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, inputs:
     table += [(r.name, r.op, _times(r.shape), _times(r.receptive_field), _times(r.jump), r.projection) for r in rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(visible("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
 
 
 def _times(sizes: Sequence[float]) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import click
 
+from zfviz.cli.audit import audit
 from zfviz.cli.companion import companion
 from zfviz.cli.export import export
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.models import models
 from zfviz.cli.project import project
+from zfviz.cli.terminal import visible
 from zfviz.errors import ZfvizError
 from zfviz.version import __version__
 
@@ -29,12 +31,13 @@ def cli() -> None:
       zfviz layers model.onnx
       zfviz project model.onnx photo.jpg
       zfviz project model.onnx photo.jpg --layer conv5 --top 4 --method guided
+      zfviz audit model.onnx --images photos
 
     Exit codes: 0 done, 1 a check failed, 2 bad use or bad input, 70 a bug of zfviz.
     """
 
 
-for command in (project, layers, expose, companion, export, models):
+for command in (project, audit, layers, expose, companion, export, models):
     cli.add_command(command)
 
 
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except ZfvizError as error:
-        click.echo(f"zfviz: {' '.join(str(error).split())}", err=True)
+        click.echo(f"zfviz: {visible(' '.join(str(error).split()))}", err=True)
         code = error.exit_code
     except Exception:
         traceback.print_exc()

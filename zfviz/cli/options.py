@@ -24,6 +24,11 @@ model_argument = click.argument("model", metavar="MODEL")
 method_option = click.option(
     "--method", type=METHODS, default="deconvnet", show_default=True, help="How rectifiers treat the signal."
 )
+preprocess_option = click.option(
+    "--preprocess",
+    metavar="NAME|FILE",
+    help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]",
+)
 input_shape_option = click.option(
     "--input-shape",
     callback=numbers,

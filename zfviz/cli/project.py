@@ -13,8 +13,10 @@ from zfviz.cli.options import (
     model_argument,
     parts,
     precision_option,
+    preprocess_option,
     unit,
 )
+from zfviz.cli.terminal import visible
 
 
 @click.command()
@@ -36,11 +38,7 @@ from zfviz.cli.options import (
     show_default=True,
     help="What a projection starts from.",
 )
-@click.option(
-    "--preprocess",
-    metavar="NAME|FILE",
-    help="A preset (imagenet, caffe, unit ...) or a JSON file. [default: as the model says]",
-)
+@preprocess_option
 @input_shape_option
 @input_option
 @click.option(
@@ -96,7 +94,7 @@ def project(
     finally:
         # also when a later image fails: what was written is there
         for line in said:
-            click.echo(f"zfviz: {line}", err=True)
+            click.echo(f"zfviz: {visible(line)}", err=True)
         if not as_json:
             click.echo("".join(f"{path}\n" for path in paths), nl=False)
     if as_json:

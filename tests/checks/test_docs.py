@@ -1,0 +1,17 @@
+"""docs/audit.md tells every check as it is."""
+
+from pathlib import Path
+
+import pytest
+
+from zfviz.checks.checking import Check, all_checks
+
+PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+
+
+@pytest.mark.parametrize("check", all_checks(), ids=lambda check: check.code)
+def test_the_page_tells_the_check_as_it_is(check: Check) -> None:
+    side = "at most" if check.worse == "above" else "at least"
+    limit = "" if check.limit is None else f"{side} {check.limit:g}"
+    cells = (check.code, check.name, check.question, check.unit, limit, check.severity, check.source)
+    assert f"| {' | '.join(cells)} |" in PAGE
