@@ -6,7 +6,7 @@ from importlib import import_module
 from exporters.specimen import Specimen
 
 MODULES = (
-    # the order of docs/coverage.md, and that by which CI takes every tenth of the large corpora
+    # the order of docs/coverage.md, and that by which CI takes every fifteenth of the large corpora
     *("torchvision_nets", "timm_nets", "torch_nets", "keras_nets"),
     *("nhwc_classifiers", "nhwc_detectors", "nhwc_pictures"),
     *("weight_nets", "function_nets", "old_nets", "quantized_nets"),

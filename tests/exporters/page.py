@@ -25,7 +25,7 @@ Written by `PYTHONPATH=tests:tests/rules python -m exporters.page` and held by t
 uses the same masks and switches. Of models with integers inside, the gradient is compared so: fused operators hide from
 the oracle which activations they are made of. *Refused*: with a message that says why; the tests check that too.
 
-`pytest -m exhaustive tests/exporters` judges what CI leaves out (nine of ten models of torch and Keras); it needs
+`pytest -m exhaustive tests/exporters` judges what CI leaves out (14 of 15 models of torch and Keras); it needs
 `pip install -e '.[test,oracle,exporters]'`.
 """
 

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def in_turn(specimen: Specimen, index: int) -> object:
-    """Every tenth of the large corpora is for CI, the others for whoever has half an hour."""
+    """Every fifteenth of the large corpora is for CI, the others for whoever has half an hour."""
     large = specimen.exporter.startswith(("torch", "Keras"))
-    mark = pytest.mark.exhaustive if large and index % 10 else pytest.mark.slow
+    mark = pytest.mark.exhaustive if large and index % 15 else pytest.mark.slow
     return pytest.param(specimen, marks=mark, id=f"{specimen.exporter}, {specimen.name}")
 
 
