@@ -88,7 +88,7 @@ def hostile() -> Audit:
     checks = [made(f"ZX{n}", name=evil, question=evil, unit=evil, source=evil) for n, evil in enumerate(HOSTILE)]
     results = [judged(check, *found, ignored=check.name if n % 3 == 2 else "") for n, check in enumerate(checks)]
     results.append(judged(made("ZX99"), skipped=HOSTILE[1]))
-    return audited(*results, path=f"/tmp/{HOSTILE[1]}/{HOSTILE[8]}{HOSTILE[4]}.onnx", model=model)
+    return audited(*results, path=f"/elsewhere/{HOSTILE[1]}/{HOSTILE[8]}{HOSTILE[4]}.onnx", model=model)
 
 
 def many(count: int = 10_000) -> Audit:

@@ -11,7 +11,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
 
 @pytest.mark.parametrize("check", all_checks(), ids=lambda check: check.code)
 def test_the_page_tells_the_check_as_it_is(check: Check) -> None:
-    side = "at most" if check.worse == "above" else "at least"
-    limit = "" if check.limit is None else f"{side} {check.limit:g}"
+    limit = "" if check.limit is None else check.expected(check.limit)
     cells = (check.code, check.name, check.question, check.unit, limit, check.severity, check.source)
     assert f"| {' | '.join(cells)} |" in PAGE

@@ -127,4 +127,4 @@ def test_the_configuration_of_the_folder_counts(folder: Path) -> None:
 def test_all_checks_are_listed(folder: Path) -> None:
     done = Done(folder, "--checks")
     assert done.code == 0
-    assert "ZF101  non-finite-weights  (error, above 0)" in done.out
+    assert "ZF101  non-finite-weights  (error, at most 0)" in done.out

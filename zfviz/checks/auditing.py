@@ -6,8 +6,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, cast
 
-from PIL import Image
-
 from zfviz.checks.checking import Check, Measurement, Severity, all_checks
 from zfviz.checks.configuring import Config, ConfigLike, FailOn, read_config
 from zfviz.checks.records import Baseline, read_baseline
@@ -43,8 +41,7 @@ class Finding:
     @property
     def message(self) -> str:
         """What was found and what was expected, in one sentence."""
-        side = "at most" if self.check.worse == "above" else "at least"
-        than = f"{side} {self.limit:.4g}" + " as in the baseline" * (self.against == "baseline")
+        than = self.check.expected(self.limit) + " as in the baseline" * (self.against == "baseline")
         where = f"{self.layer}: " if self.layer else ""
         return f"{where}{self.measurement.said}; {self.check.unit}: {self.measurement.value:.4g}, expected {than}."
 
@@ -220,8 +217,3 @@ def _judged(
         if check.is_beyond(measurement.value, limit):
             severity: Severity = "warning" if check.severity == "note" else check.severity
             yield Finding(check, severity, measurement, limit, "baseline", ignored)
-
-
-def drawn(findings: Iterable[Finding]) -> dict[Finding, Image.Image]:
-    """The evidence of each finding that has some."""
-    return {f: f.measurement.picture() for f in findings if f.measurement.picture is not None}

@@ -69,6 +69,10 @@ class Check:
         """Whether a number is worse than a limit; one that is no number is."""
         return not (value <= limit if self.worse == "above" else value >= limit)
 
+    def expected(self, limit: float) -> str:
+        """What is expected of a number, such as "at most 0.1"."""
+        return f"{'at most' if self.worse == 'above' else 'at least'} {limit:.4g}"
+
 
 _CHECKS: dict[str, Check] = {}
 

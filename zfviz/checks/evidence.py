@@ -1,4 +1,4 @@
-"""Evidence: the filters that a check is about, drawn, and listed in a sentence."""
+"""Evidence: what a check is about, counted and listed in a sentence; filters, drawn."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,6 +27,11 @@ def listed(things: Sequence[object]) -> str:
 def counted(number: int, things: int, noun: str) -> str:
     """ "3 of 96 filters are", "1 of 96 filters is"."""
     return f"{number} of {things} {noun} {'is' if number == 1 else 'are'}"
+
+
+def numbered(count: int, noun: str) -> str:
+    """ "1 filter", "1,200 filters"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def pictured(

@@ -1,7 +1,7 @@
 """Checks of the graph: whether it can be projected, what of it CUDA runs, what it carries in vain. Nothing is run."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import prod
 
@@ -9,14 +9,12 @@ from onnx import TensorProto, helper
 
 from zfviz.checks.checking import Measurement, check
 from zfviz.checks.cuda_kernels import RUNTIME, find_lacking
+from zfviz.checks.evidence import listed, numbered
 from zfviz.checks.subject import Subject
 from zfviz.errors import UnsupportedError
 from zfviz.graph.companion import Companion, build_companion
 from zfviz.graph.layers import Layer
 from zfviz.graph.protos import opset_of, read_by
-
-LISTED = 8
-"""How many names a sentence lists."""
 
 
 @check(
@@ -73,10 +71,10 @@ def inexact_ops(subject: Subject) -> Iterator[Measurement]:
 def no_cuda_kernel(subject: Subject) -> Iterator[Measurement]:
     """How many nodes that work on the image have no CUDA kernel for their op, opset and types."""
     nodes, lacking = find_lacking(subject.model)
-    said = f"{RUNTIME} has CUDA kernels for all of {_plural(nodes, 'node')}"
+    said = f"{RUNTIME} has CUDA kernels for all of {numbered(nodes, 'node')}"
     if lacking:
         ops = _count(node.label for node in lacking)
-        said = f"{RUNTIME} has no CUDA kernel for {len(lacking)} of {_plural(nodes, 'node')}: {ops}"
+        said = f"{RUNTIME} has no CUDA kernel for {len(lacking)} of {numbered(nodes, 'node')}: {ops}"
     yield Measurement("", float(len(lacking)), said)
 
 
@@ -97,8 +95,8 @@ def opset_too_new_for_cuda(subject: Subject) -> Iterator[Measurement]:
     said = f"no node would have a CUDA kernel at an opset older than {opset}"
     if late:
         said = (
-            f"{_plural(len(late), 'node')} would have CUDA kernels at opset {min(node.reach for node in late)}, but at "
-            f"{opset} run on the CPU, their maps copied to and fro: {_count(node.label for node in late)}"
+            f"{numbered(len(late), 'node')} would have CUDA kernels at opset {min(node.reach for node in late)}, but "
+            f"at {opset} run on the CPU, their maps copied to and fro: {_count(node.label for node in late)}"
         )
     yield Measurement("", float(len(late)), said)
 
@@ -117,7 +115,7 @@ def several_inputs(subject: Subject) -> Iterator[Measurement]:
     others = [name for name, _ in subject.model.source.bound]
     said = "the image is all that has to be given"
     if others:
-        said = f"{_plural(len(others), 'input')} besides the image had to be given: {_list(others)}"
+        said = f"{numbered(len(others), 'input')} besides the image had to be given: {listed(others)}"
     yield Measurement("", float(len(others)), said)
 
 
@@ -133,7 +131,9 @@ def several_inputs(subject: Subject) -> Iterator[Measurement]:
 def fixed_batch(subject: Subject) -> Iterator[Measurement]:
     """How many images each run has to have, 0 where any number goes."""
     batch = subject.model.image.batch or 0
-    said = f"each run takes {_plural(batch, 'image')}, no more and no less" if batch else "any number of images goes in"
+    said = (
+        f"each run takes {numbered(batch, 'image')}, no more and no less" if batch else "any number of images goes in"
+    )
     yield Measurement("", float(batch), said)
 
 
@@ -155,11 +155,11 @@ def unused_weights(subject: Subject) -> Iterator[Measurement]:
             needed |= read_by(node)
     unused = [weight for weight in graph.initializer if weight.name not in needed]
     lost, whole = (sum(map(_bytes, weights)) for weights in (unused, graph.initializer))
-    said = f"each of {_plural(len(graph.initializer), 'weight')} is used"
+    said = f"each of {numbered(len(graph.initializer), 'weight')} is used"
     if unused:
-        names = _list([weight.name for weight in unused])
+        names = listed([weight.name for weight in unused])
         said = (
-            f"{len(unused)} of {_plural(len(graph.initializer), 'weight')} lead to no output, "
+            f"{len(unused)} of {numbered(len(graph.initializer), 'weight')} lead to no output, "
             f"{lost:,} of {whole:,} bytes: {names}"
         )
     yield Measurement("", lost / whole if whole else 0.0, said)
@@ -189,13 +189,4 @@ def _bytes(tensor: TensorProto) -> int:
 
 
 def _count(labels: Iterable[str]) -> str:
-    return _list([label if count == 1 else f"{label} ({count})" for label, count in Counter(labels).items()])
-
-
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return listed([label if count == 1 else f"{label} ({count})" for label, count in Counter(labels).items()])

@@ -32,7 +32,7 @@ def list_checks(context: click.Context, parameter: click.Parameter, wanted: bool
     from zfviz.checks.checking import all_checks
 
     for check in all_checks():
-        limit = "" if check.limit is None else f", {check.worse} {check.limit:g}"
+        limit = "" if check.limit is None else f", {check.expected(check.limit)}"
         click.echo(f"{check.code}  {check.name}  ({check.severity}{limit})\n       {check.question}")
     context.exit()
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
-from zfviz.cli.terminal import visible
+from zfviz.report.terminal import visible
 
 
 @click.command()

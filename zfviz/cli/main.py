@@ -14,8 +14,8 @@ from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.models import models
 from zfviz.cli.project import project
-from zfviz.cli.terminal import visible
 from zfviz.errors import ZfvizError
+from zfviz.report.terminal import visible
 from zfviz.version import __version__
 
 BAD_USE, BUG, INTERRUPTED = 2, 70, 130

@@ -16,7 +16,7 @@ from zfviz.cli.options import (
     preprocess_option,
     unit,
 )
-from zfviz.cli.terminal import visible
+from zfviz.report.terminal import visible
 
 
 @click.command()

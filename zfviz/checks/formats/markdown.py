@@ -4,18 +4,8 @@ import re
 from collections.abc import Iterable
 
 from zfviz.checks.auditing import Audit, Finding, Result
-from zfviz.checks.formats.wording import (
-    counted,
-    expected,
-    fit,
-    ignored,
-    number,
-    overview,
-    printable,
-    sentence,
-    tally,
-    verdict,
-)
+from zfviz.checks.evidence import numbered
+from zfviz.checks.formats.wording import expected, fit, ignored, number, overview, printable, sentence, tally, verdict
 from zfviz.runtime.session import versions
 
 LONGEST = 60_000
@@ -67,7 +57,7 @@ def _findings(audit: Audit) -> list[str]:
 def _ignored(audit: Audit) -> list[str]:
     rows = (_cells(*_told(finding), escaped(finding.ignored)) for finding in ignored(audit))
     table = _table(("check", "layer", "found", "ignored because"), rows, _FOR_IGNORED, "finding")
-    return _folded(f"{counted(len(ignored(audit)), 'finding')} ignored", table)
+    return _folded(f"{numbered(len(ignored(audit)), 'finding')} ignored", table)
 
 
 def _told(finding: Finding) -> tuple[str, str, str]:
@@ -80,7 +70,7 @@ def _told(finding: Finding) -> tuple[str, str, str]:
 def _checks(audit: Audit) -> list[str]:
     titles = ("", "check", "question", "worst", "expected")
     table = _table(titles, map(_check_row, audit.results), _FOR_CHECKS, "check")
-    return _folded(f"All {counted(len(audit.results), 'check')}", table)
+    return _folded(f"All {numbered(len(audit.results), 'check')}", table)
 
 
 def _check_row(result: Result) -> str:
@@ -99,7 +89,7 @@ def _table(titles: tuple[str, ...], rows: Iterable[str], room: int, noun: str) -
     kept, left = fit(rows, room)
     if not kept:
         return []
-    more = ["", f"And {counted(left, noun)} more, for which there is no room here."] if left else []
+    more = ["", f"And {numbered(left, noun)} more, for which there is no room here."] if left else []
     return ["", _cells(*titles), "|" + "---|" * len(titles), *kept, *more]
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from zfviz.checks.auditing import Audit, Finding, Result
 from zfviz.checks.checking import GROUPS, Measurement
+from zfviz.checks.evidence import numbered
 from zfviz.checks.formats.elements import Html, element, join, void
 from zfviz.checks.formats.wording import (
     about,
-    counted,
     expected,
     ignored,
     input_of,
@@ -169,7 +169,7 @@ def _findings(audit: Audit) -> Html:
         for f in found[:_LISTED]
     )
     table = _table(("Severity", "Check", "Layer", "What was found"), rows) if found else element("p", "None.")
-    more = [element("p", f"{counted(len(hidden), 'finding')} ignored; the reasons stand with the checks.")]
+    more = [element("p", f"{numbered(len(hidden), 'finding')} ignored; the reasons stand with the checks.")]
     return element(
         "section", element("h2", "Findings"), table, _more(len(found)), *(more if hidden else []), id="findings"
     )
@@ -243,7 +243,7 @@ def _measurements(result: Result) -> Html:
         )
         for m in found
     )
-    title = counted(len(result.measurements), "measurement")
+    title = numbered(len(result.measurements), "measurement")
     if len(found) > 1:
         title += f", {printable(found[0].layer, _SHORT)} to {printable(result.measurements[-1].layer, _SHORT)}"
     table = _table(("Layer", "Number", "What was measured"), rows)

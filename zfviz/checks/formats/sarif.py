@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from zfviz.checks.auditing import Audit, Finding, Result
 from zfviz.checks.checking import Check
+from zfviz.checks.evidence import numbered
 from zfviz.checks.formats.markdown import escaped
-from zfviz.checks.formats.wording import about, counted, expected, printable, sentence, worst
+from zfviz.checks.formats.wording import about, expected, printable, sentence, worst
 from zfviz.version import __version__
 
 MAX_RESULTS = 5000  # GitHub shows no more
@@ -125,7 +126,7 @@ def _result(index: int, layer: str, findings: Sequence[Finding], uri: str) -> di
 def _message(findings: Sequence[Finding]) -> str:
     said = [sentence(finding) for finding in findings[:_TOGETHER]]
     if len(findings) > _TOGETHER:
-        said.append(f"And {counted(len(findings) - _TOGETHER, 'finding')} more in this layer.")
+        said.append(f"And {numbered(len(findings) - _TOGETHER, 'finding')} more in this layer.")
     # in a message, [text](target) is a link
     return printable(" ".join(said), 1000).replace("](", "] (")
 
@@ -136,7 +137,7 @@ def _suppressions(finding: Finding) -> list[dict[str, str]]:
 
 def _notifications(results: Iterable[Result], left: int) -> Iterable[dict[str, Any]]:
     if left:
-        text = f"{counted(left, 'result')} left out, the least severe; the format json has all findings."
+        text = f"{numbered(left, 'result')} left out, the least severe; the format json has all findings."
         yield {"level": "warning", "message": {"text": text}}
     for index, result in enumerate(results):
         if result.skipped:

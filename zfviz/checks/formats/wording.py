@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from zfviz.checks.auditing import Audit, Finding
 from zfviz.checks.checking import SEVERITIES, Check
+from zfviz.checks.evidence import numbered
+from zfviz.report.terminal import visible
 
 LONGEST = 500
 """How many characters of one text are shown."""
@@ -19,7 +21,7 @@ def printable(text: str, longest: int = LONGEST) -> str:
     be printed stands as its escape, such as \\x1b.
     """
     # cut before as well as after: a megabyte of control characters is not spelled out first
-    return _shorten("".join(map(_spell, _shorten(text, longest))), longest)
+    return _shorten(visible(_shorten(text, longest)), longest)
 
 
 def number(value: float) -> str:
@@ -29,9 +31,7 @@ def number(value: float) -> str:
 
 def expected(check: Check) -> str:
     """The limit of a check, such as "at most 0.1"; empty where it has none."""
-    if check.limit is None:
-        return ""
-    return f"{'at most' if check.worse == 'above' else 'at least'} {number(check.limit)}"
+    return "" if check.limit is None else check.expected(check.limit)
 
 
 def about(check: Check) -> str:
@@ -62,7 +62,7 @@ def verdict(audit: Audit) -> str:
 def tally(audit: Audit) -> str:
     """How many findings there are, such as "1 error, 2 warnings, 3 ignored"."""
     severities = [finding.severity for finding in audit.findings]
-    parts = [counted(severities.count(s), s) for s in SEVERITIES if s in severities] or ["no findings"]
+    parts = [numbered(severities.count(s), s) for s in SEVERITIES if s in severities] or ["no findings"]
     return ", ".join([*parts, *([f"{len(ignored(audit))} ignored"] if ignored(audit) else [])])
 
 
@@ -70,13 +70,8 @@ def overview(audit: Audit) -> str:
     """What was checked, such as "31 checks: 2 failed, 20 passed, 9 skipped; 60 images"."""
     statuses = [result.status for result in audit.results]
     parts = [f"{n} {s}" for s in ("failed", "passed", "informed", "skipped") if (n := statuses.count(s))]
-    checks = ": ".join([counted(len(statuses), "check"), *([", ".join(parts)] if parts else [])])
-    return f"{checks}; {counted(audit.images, 'image')}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural where there is not one."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    checks = ": ".join([numbered(len(statuses), "check"), *([", ".join(parts)] if parts else [])])
+    return f"{checks}; {numbered(audit.images, 'image')}"
 
 
 def input_of(audit: Audit) -> str:
@@ -99,7 +94,3 @@ def _shorten(text: str, longest: int) -> str:
         return text
     kept = longest - len(_GAP)
     return text[: (kept + 1) // 2] + _GAP + text[len(text) - kept // 2 :]
-
-
-def _spell(char: str) -> str:
-    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
