@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--failed", type=Path, default=Path("fuzz-failed"), help="where failing inputs are saved")
     parser.add_argument("--until", help="stop at this time of the day, as 01:05")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of processor time that a case may take")
+    parser.add_argument("--memory", type=int, default=MEMORY, help="in bytes that a case may take")
     parser.add_argument("--plant", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,6 +63,7 @@ def main() -> None:
             options.failed,
             until=options.until,
             seconds=options.seconds,
+            memory=options.memory,
         )
         print(found.table())
         sys.exit(1 if found.findings else 0)
@@ -106,12 +108,13 @@ def run(
     failed: Path,
     until: str | None = None,
     seconds: int = SECONDS,
+    memory: int = MEMORY,
     plant: bool = False,
 ) -> Statistics:
     """Run the cases in `jobs` workers, each of which takes every so-many-th of them."""
     statistics = Statistics()
     began = time.monotonic()
-    workers = [Worker(seed, start + job, start + cases, jobs, seconds, plant) for job in range(jobs)]
+    workers = [Worker(seed, start + job, start + cases, jobs, seconds, memory, plant) for job in range(jobs)]
     last = began
     while workers:
         ready, _, _ = select.select([w.pipe for w in workers], [], [], 0.05)
@@ -153,9 +156,9 @@ def _count(statistics: Statistics, report: dict[str, Any], seed: int, failed: Pa
 class Worker:
     """A process that runs cases, one after the other; it is replaced when it dies, or has run enough of them."""
 
-    def __init__(self, seed: int, first: int, end: int, step: int, seconds: int, plant: bool) -> None:
+    def __init__(self, seed: int, first: int, end: int, step: int, seconds: int, memory: int, plant: bool) -> None:
         self.seed, self.next, self.end, self.step = seed, first, end, step
-        self.seconds, self.plant = seconds, plant
+        self.seconds, self.memory, self.plant = seconds, memory, plant
         self.done = False
         self.current: dict[str, Any] | None = None
         self._start()
@@ -164,7 +167,7 @@ class Worker:
         self.pipe, theirs = os.pipe()
         stop = min(self.end, self.next + CASES_A_WORKER * self.step)
         numbers = ["--start", str(self.next), "--cases", str(stop), "--jobs", str(self.step)]
-        numbers += ["--seconds", str(self.seconds), *(["--plant"] if self.plant else [])]
+        numbers += ["--seconds", str(self.seconds), "--memory", str(self.memory), *(["--plant"] if self.plant else [])]
         command = [sys.executable, __file__, "--worker", str(theirs), "--seed", str(self.seed), *numbers]
         self.process = subprocess.Popen(
             command, pass_fds=[theirs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -180,7 +183,7 @@ class Worker:
             worked = _processor_time(self.process.pid) - self.current["worked"]
             if waited > LONGEST or worked > self.seconds + GRACE:
                 killed = "hang"
-            elif (used := _memory(self.process.pid)) > MEMORY:
+            elif (used := _memory(self.process.pid)) > self.memory:
                 killed = "memory"
                 self.current["bytes"] = used
             if killed:
@@ -262,8 +265,8 @@ def _work(options: argparse.Namespace) -> None:
         began = time.process_time()
         outcome, where, trace = judge(case, options.seconds, PLANTS.get(number) if options.plant else None)
         used = _memory(os.getpid())
-        finding = bool(where) or used > MEMORY
-        if used > MEMORY and not where:
+        finding = bool(where) or used > options.memory
+        if used > options.memory and not where:
             outcome, where = "memory", f"{used / 2**30:.1f} GiB"
         tell(
             number=number,
@@ -291,7 +294,7 @@ PLANTS: dict[int, Callable[[], object]] = {
     0: _raise,
     1: os.abort,
     2: lambda: sum(iter(int, 1)),
-    3: lambda: len(b"x" * (MEMORY + 2**28)),
+    3: lambda: len(b"x" * 2**30),
 }
 """What a run has to tell, planted by its test: an error, a crash, native code that never ends, too much memory."""
 

@@ -39,7 +39,7 @@ def test_four_hundred_cases(tmp_path: Path) -> None:
 
 
 def test_a_run_tells_what_hangs_and_what_dies(tmp_path: Path) -> None:
-    found = run(2013, 0, 5, 1, tmp_path, seconds=2, plant=True)
+    found = run(2013, 0, 5, 1, tmp_path, seconds=4, memory=2**29 + 2**28, plant=True)
     assert [where.split(":")[0] for where in found.findings] == ["KeyError", "crash by SIGABRT", "hang", "memory"]
     assert sum(found.outcomes.values()) == 5
     assert len(list(tmp_path.iterdir())) == 4
