@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime as ort
 import pytest
+from onnx import parser
 
 from zfviz.errors import DeviceError, ModelError
 from zfviz.runtime import session as sessions
@@ -83,3 +84,24 @@ def test_threads_bound_the_sessions_own_threads(tiny) -> None:
     before = len(list(Path("/proc/self/task").iterdir()))
     sessions.open_session(tiny, device="cpu", threads=1)
     assert len(list(Path("/proc/self/task").iterdir())) == before
+
+
+def test_a_loop_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    turning = parser.parse_model("""<ir_version: 8, opset_import: ["" : 16]>
+        g (float[1,3,8,8] x) => (float[1,3,8,8] y) {
+            start = Constant <value = bool {1}> ()
+            most = Constant <value = int64 {9223372036854775807}> ()
+            y = Loop <body = b (int64 i, bool c, float[1,3,8,8] v) => (bool on, float[1,3,8,8] w) {
+                w = Relu(v)
+                sum = ReduceSum <keepdims = 0> (w)
+                on = Equal(sum, sum)
+            }> (most, start, x)
+        }""")
+    monkeypatch.setattr(sessions, "LONGEST_LOOPS", 0.2)
+    session = sessions.open_session(turning, device="cpu")
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"the loops of the model did not end in"):
+            session.run({"x": np.zeros((1, 3, 8, 8), np.float32)}, ["y"])
+    # NaN is not equal to itself: this one ends
+    session.run({"x": np.full((1, 3, 8, 8), np.nan, np.float32)}, ["y"])
+    assert capfd.readouterr().err == ""

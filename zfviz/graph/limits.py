@@ -51,6 +51,11 @@ def check_sizes(values: Iterable[ValueInfoProto]) -> None:
             )
 
 
+def has_loops(graph: GraphProto) -> bool:
+    """Whether something of the graph runs as often as it likes."""
+    return any(node.op_type == "Loop" for node in _all_nodes(graph.node))
+
+
 def check_loops(graph: GraphProto) -> None:
     """Raise ModelError for a loop that turns very often, whatever it makes."""
     known = stored_constants(graph)

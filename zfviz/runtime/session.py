@@ -2,11 +2,13 @@
 
 import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Timer
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,6 +17,7 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from zfviz.errors import DeviceError, ModelError
+from zfviz.graph.limits import has_loops
 from zfviz.version import __version__
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -25,6 +28,8 @@ CUDA_OPTIONS = {"use_tf32": "0"}
 SILENT = 4
 MEMORY = 2**31
 """Bytes that bounded sessions take, all together."""
+LONGEST_LOOPS = 8.0
+"""Seconds for a run of a graph with loops, of which nobody can say before whether they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,24 @@ class Session:
     device: str
     _session: ort.InferenceSession
     runs: int = 1
-    _options: ort.RunOptions | None = None
+    _bounded: bool = False
+    _loops: bool = False
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """The named outputs for these inputs; ModelError when onnxruntime fails."""
+        options: Any = ort.RunOptions()
+        if self._bounded:
+            # memory is given back when the run is done
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            values = self._session.run(list(outputs), dict(feeds), self._options)
+            with _ending(options, LONGEST_LOOPS) if self._loops else nullcontext():
+                values = self._session.run(list(outputs), dict(feeds), options)
         except Exception as error:
+            if options.terminate:
+                raise ModelError(
+                    f"the loops of the model did not end in {LONGEST_LOOPS:.0f} s; expected a run to take less. "
+                    "Export the model without loops."
+                ) from None
             raise ModelError(f"onnxruntime could not run the model: {_first_line(error)}") from error
         for name, value in zip(outputs, values, strict=True):
             if not isinstance(value, np.ndarray | np.generic):
@@ -60,11 +76,13 @@ def open_session(
     bounded: bool = False,
 ) -> Session:
     """A session of the graph; weights outside it are read from `folder`. On the CPU, `threads` share the work of one
-    run, or each has a run of its own, `side_by_side`. One that is `bounded` fails where it wants more than `MEMORY`
-    for all that it makes, before it takes them.
+    run, or each has a run of its own, `side_by_side`. One that is `bounded`, as all with loops are, fails where it
+    wants more than `MEMORY` for all that it makes, before it takes them.
 
     Raises DeviceError when CUDA is asked for and missing, ModelError when onnxruntime refuses the graph.
     """
+    loops = has_loops(proto.graph)
+    bounded = bounded or loops
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     # threads that wait for work would take the processor from the other session
@@ -89,12 +107,12 @@ def open_session(
         raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
     if chosen == "cuda" and CUDA not in session.get_providers():
         if device == "auto":
-            return Session("cpu", session)
+            return Session("cpu", session, 1, bounded, loops)
         raise DeviceError(
             "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
             "Install them with `pip install 'zfviz[cuda]'`, or use --device cpu."
         )
-    return Session(chosen, session, runs, _giving_back() if bounded else None)
+    return Session(chosen, session, runs, bounded, loops)
 
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
@@ -132,11 +150,16 @@ def _missing_for_cuda() -> str:
     return ""
 
 
-def _giving_back() -> ort.RunOptions:
-    """Options of a run that gives memory back when it is done."""
-    options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
+@contextmanager
+def _ending(options: Any, seconds: float) -> Generator[None]:
+    """End the run that has these options when the time is over."""
+    timer = Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @cache
