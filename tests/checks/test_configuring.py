@@ -92,6 +92,8 @@ def test_the_working_folder_is_looked_at_and_zfviz_toml_wins(tmp_path: Path, mon
         ("[audit.checks.ZX1]\nlimit = 'much'", "expected a number"),
         ("[audit.checks.ZX1]\nlimit = true", "expected a number"),
         (f"[audit.checks.ZX1]\nlimit = 1{'0' * 400}", "fits a float64"),
+        ("[audit.checks.ZX1]\nlimit = nan", "fits a float64"),
+        ("[audit.checks.ZX1]\nlimit = -inf", "fits a float64"),
         ("[audit.checks.ZX1]\nseverity = 'fatal'", "expected one of error, warning, note, off"),
         ("[audit.checks]\nZX1 = 0.5", "expected a table"),
         ("[audit]\nchecks = 5", "expected a table"),

@@ -131,8 +131,8 @@ def _setting(value: object, where: str) -> Setting:
     limit, severity = table.get("limit"), table.get("severity")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
         raise CheckError(f"{where}: limit is {limit!r}; expected a number.")
-    if isinstance(limit, int) and abs(limit) > sys.float_info.max:
-        raise CheckError(f"{where}: limit is too large a whole number; expected one that fits a float64.")
+    if limit is not None and not abs(limit) <= sys.float_info.max:
+        raise CheckError(f"{where}: limit is infinite or no number; expected one that fits a float64.")
     if severity is not None and severity not in (*SEVERITIES, "off"):
         raise CheckError(f"{where}: severity is {severity!r}; expected one of {', '.join(SEVERITIES)}, off.")
     return Setting(None if limit is None else float(limit), severity)
