@@ -128,7 +128,7 @@ def misled(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Projecti
     project = Projector.project
 
     def wrong(self: Projector, image: object) -> Projections:
-        projections = project(self, image)  # type: ignore[arg-type]
+        projections = project(self, image)
         return replace(projections, pixels=change(projections.pixels))
 
     return wrong
@@ -208,6 +208,19 @@ def test_a_wrong_rule_is_found(tiny: ModelProto, monkeypatch: pytest.MonkeyPatch
     (found,) = measured("ZF304", tiny).values()
     assert found.layer == "pool1"
     assert found.said == "of 4 rules the one of MaxPool is farthest from central differences"
+    assert is_finding("ZF304", found)
+
+
+def test_a_rule_that_makes_no_number_is_found(tiny: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = rules.find_rule(Node("MaxPool"), "gradient")
+    assert right is not None
+
+    def off(layer, signal, net):
+        return {0: net.emit("Mul", right.transpose(layer, signal, net)[0], net.constant(float("nan")))}
+
+    monkeypatch.setitem(rules._RULES, ("MaxPool", None), replace(right, transpose=off))
+    (found,) = measured("ZF304", tiny).values()
+    assert found.layer == "pool1"
     assert is_finding("ZF304", found)
 
 

@@ -151,11 +151,9 @@ def verification(subject: Subject) -> Iterator[Measurement]:
     """
     layer = _deepest(subject.model)
     try:
-        found = find_residuals(subject.model, subject.image(), [layer.tensor], kinds=True)
+        residuals = find_residuals(subject.model, subject.image(), [layer.tensor], kinds=True)
     except ModelError as error:
         raise SkipError(str(error)) from error
-    # where the model's own numbers are not finite, neither are these; other checks say so
-    residuals = [residual for residual in found if np.isfinite(residual.value)]
     if not residuals:
         raise SkipError(f"no layer below {layer.name!r} gives finite values")
     worst = max(residuals, key=lambda residual: residual.value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, isfinite, isnan, nan, prod
 
 import numpy as np
 import onnx
@@ -55,17 +55,19 @@ def verify_layers(model: Model, image: np.ndarray, tensors: Sequence[str]) -> li
 
 def find_residuals(model: Model, image: np.ndarray, tensors: Sequence[str], kinds: bool = False) -> list[Residual]:
     """The residual of every layer on the way from `tensors` down to the image, on the values of one image; with
-    `kinds`, of one layer only of those that have the same op and attributes.
+    `kinds`, of one layer only of those that have the same op and attributes. Layers that give NaN or infinity there are
+    left out.
     """
     nodes = _nodes_below(model.canonical, tensors)
     chosen = _one_of_each_kind(nodes) if kinds else nodes
     values = _canonical_values(model, nodes, chosen, image)
-    return [
+    found = (
         Residual(layer_name(node), node.op, _least_residual(proto, value, name, node.outputs[0].name))
         for node in chosen
         if is_real(node.outputs[0])
         for proto, name, value in _alone(model, node, values)
-    ]
+    )
+    return [residual for residual in found if not isnan(residual.value)]
 
 
 def _one_of_each_kind(nodes: Sequence[gs.Node]) -> list[gs.Node]:
@@ -90,7 +92,8 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, drift: fl
     """The residual of a model's gradient at `x`, its input `name`, for one of its outputs; places with a kink are
     left out.
 
-    The differences are taken along one random direction, whose mean is `drift`.
+    The differences are taken along one random direction, whose mean is `drift`. NaN where the output is not finite,
+    infinity where it is, and the gradient is not.
     """
     value = helper.make_tensor_value_info(name, TensorProto.FLOAT, list(x.shape))
     canonical = canonicalize(proto, value, evaluator(name, x.shape, None))
@@ -105,6 +108,8 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, drift: fl
         forward.run({name: x + steps * step * direction}, [output])[output].astype(np.float64)
         for steps in (2, 1, 0, -1, -2)
     )
+    if not all(np.isfinite(output).all() for output in (ahead2, ahead, here, behind, behind2)):
+        return nan
     near, far = (ahead - behind) / (2 * float(step)), (ahead2 - behind2) / (4 * float(step))
     slope = (4 * near - far) / 3
     bend = np.abs(ahead2 + behind2 - 2 * here)
@@ -123,7 +128,8 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, drift: fl
     expected = float(np.vdot(slope, signal))
     found = float(np.vdot(direction.astype(np.float64), back.astype(np.float64)))
     scale = float(np.linalg.norm(slope) * np.linalg.norm(signal))
-    return abs(expected - found) / scale if scale else abs(found)
+    error = abs(expected - found) / scale if scale else abs(found)
+    return error if isfinite(error) else inf
 
 
 def _nodes_below(canonical: Canonical, tensors: Iterable[str]) -> list[gs.Node]:
