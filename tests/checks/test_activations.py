@@ -159,7 +159,7 @@ def test_pictures_are_looked_at_once(tiny: ModelProto, monkeypatch: pytest.Monke
     Image.open(PHOTO).resize((40, 40)).save(path)
     one = subject(tiny, [path])
     calls: list[int] = []
-    see = zfviz.checks.subject.see  # type: ignore[attr-defined]
+    see = zfviz.checks.subject.see
     monkeypatch.setattr("zfviz.checks.subject.see", lambda *args: calls.append(1) or see(*args))
     for code in ("ZF201", "ZF204", "ZF205", "ZF206"):
         list(check(code).measure(one))

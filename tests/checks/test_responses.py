@@ -90,7 +90,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(
 
     def counted(session: object, image: object, batch: np.ndarray, *args: object, **options: object) -> object:
         together.append(len(batch))
-        return run(session, image, batch, *args, **options)  # type: ignore[arg-type]
+        return run(session, image, batch, *args, **options)
 
     monkeypatch.setattr(responses, "run_forward", counted)
     seen(tiny, shown)

@@ -62,7 +62,7 @@ def test_inputs_without_a_value_are_named() -> None:
 def test_a_value_that_does_not_fit_is_refused(name: str, value: object, said: str) -> None:
     proto = net(GATED, extra=", float[1, 4, 1, 1] scale")
     with pytest.raises(zfviz.ZfvizError, match=said):
-        zfviz.load(proto, inputs={name: value})  # type: ignore[dict-item]
+        zfviz.load(proto, inputs={name: value})
 
 
 def test_a_file_of_several_arrays_is_refused(tmp_path: Path) -> None:
