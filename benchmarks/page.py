@@ -6,30 +6,28 @@ from typing import Any
 HEAD = """# How fast it is
 
 Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`: each row in one run, the contenders in
-turns, medians of {runs} runs or more, {threads} thread{s}, on {processor}; {versions}. Before a time is
-taken, the projections of both programs are compared, for the same rectified maps, since a rounding there moves
-switches; the largest difference, relative to the largest value, was {difference:.0e}.
+turns, medians of {runs} runs or more, on {processor}; {versions}; one thread each where no other number is given.
+Before a time is taken, the projections of both programs are compared, for the same rectified maps, since a rounding
+there moves switches; the largest difference, relative to the largest value, was {difference:.0e}.
 
 *whole call* is `Projector.project` with sessions open: the forward pass, switches and all projections. *the
 other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autograd.grad` with the forward pass kept
 (`gradient`), on the same weights, units and threads; it takes units one at a time, and what more than {few} take is
 reckoned from one and from {few}. *a projection* is the whole call but for its forward pass, for one unit, in plain
-forward passes to that layer by onnxruntime; *per forward pass* is how many projections take as long as one of those.
+forward passes to that layer by onnxruntime; *a pass* is how many projections take as long as one of those.
 Seconds of the processor are in docs/speed.json.
 
-| network | layer | method | units | whole call, ms | the other, ms | times as fast | a projection | per forward pass |
-|---|---|---|---|---|---|---|---|---|
+| network | layer | method | units | threads | whole call, ms | the other, ms | times as fast | a projection | a pass |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
 def page(found: dict[str, Any], few: int) -> str:
     """All tables."""
-    machine, rows = found["machine"], found["projections"]
+    rows = found["projections"]
     head = HEAD.format(
         runs=min(row["zfviz"]["runs"] for row in rows),
-        threads=machine["threads"],
-        s="s" * (machine["threads"] > 1),
-        processor=machine["processor"],
+        processor=found["processor"],
         versions=", ".join(f"{name} {version}" for name, version in found["versions"].items()),
         difference=max(row["difference"] for row in rows),
         few=few,
@@ -46,7 +44,7 @@ def page(found: dict[str, Any], few: int) -> str:
 def _row(row: dict[str, Any]) -> str:
     whole = row["zfviz"]["wall"]
     cells = [
-        *(row["network"], row["layer"], row["method"], row["units"]),
+        *(row["network"], row["layer"], row["method"], row["units"], row["threads"]),
         *(f"{1e3 * whole:.1f}", f"{1e3 * whole * row['times_faster']:.0f}", f"{row['times_faster']:.1f}"),
         f"{row['projection_in_forward_passes']:.2f}",
         f"{1 / row['projection_in_forward_passes']:.1f}",

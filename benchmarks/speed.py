@@ -1,6 +1,7 @@
 """How fast zfviz projects, beside Captum, torch's autograd and a plain forward pass, on this machine's CPU.
 
-    python benchmarks/speed.py --threads 1 -o docs/speed.json --page docs/speed.md
+    python benchmarks/speed.py -o docs/speed.json --page docs/speed.md
+    python benchmarks/speed.py -o docs/speed.json --page docs/speed.md --networks zfnet --threads 2
 
 Outputs are compared before any time is printed. Needs `pip install -e '.[oracle,exporters]'`.
 """
@@ -49,48 +50,53 @@ RIVALS_UNITS = 16
 """The others take units one at a time; what more of them take is reckoned from one and from this many."""
 
 
-def compare(pair: Pair, layer: str, method: Method, count: int, threads: int, runs: int) -> dict[str, Any]:
-    """One row: `count` units of a layer by zfviz, by another program, and a plain forward pass to that layer."""
+def compare(
+    pair: Pair, layer: str, method: Method, counts: Sequence[int], threads: int, runs: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each number of units of a layer: by zfviz, by another program, and a plain forward pass to it."""
     model = zfviz.load(pair.proto)
     array = read_batch(model, PHOTO).array
-    places = _strongest(zfviz.activations(model, array, layer, "cpu", threads)[layer][0], count)
-    projector = prepare(model, layer, places, method=method, device="cpu", threads=threads, seed="one", scores=False)
+    places = _strongest(zfviz.activations(model, array, layer, "cpu", threads)[layer][0], max(counts))
     forward = open_forward(model, [model.layer(layer).tensor], "cpu", threads)
     batch = read_batch(model, array)
     rival = autograds(pair.net, layer, array) if method == "gradient" else captums(pair.net, layer, method, array)
     pair.passed_over(method == "deconvnet")
     few = places[:RIVALS_UNITS]
+    contenders = {
+        "forward": lambda: run_forward(forward, model.image, array, [model.layer(layer).tensor]),
+        "other": lambda: rival(few),
+        "other, one unit": lambda: rival(few[:1]),
+    }
+    for count in counts:
+        projector = prepare(
+            model, layer, places[:count], method=method, device="cpu", threads=threads, seed="one", scores=False
+        )
+        contenders[f"zfviz, {count}"] = partial(projector.project, batch)
+        values = run_forward(projector.forward, model.image, array, projector.tensors)
+        contenders[f"projections, {count}"] = partial(_project, projector, values)
     with same_maps(pair.net, _rectified_maps(pair, array)):
         ours, theirs = projector.project(batch).pixels[: len(few)], rival(few)
     difference = float((np.abs(ours - theirs).max((1, 2, 3)) / np.abs(theirs).max((1, 2, 3))).max())
     if not difference < SAME:
         raise SystemExit(f"{layer}, {method}: projections differ by {difference:.1e}; expected less than {SAME:.0e}.")
-    values = run_forward(projector.forward, model.image, array, projector.tensors)
-    found = in_turns(
-        {
-            "zfviz": lambda: projector.project(batch),
-            "projections": lambda: _project(projector, values),
-            "forward": lambda: run_forward(forward, model.image, array, [model.layer(layer).tensor]),
-            "other": lambda: rival(few),
-            "other, one unit": lambda: rival(few[:1]),
-        },
-        runs,
-    )
-    first, few_of_them = found["other, one unit"].wall, found["other"].wall
-    each = (few_of_them - first) / (len(few) - 1) if len(few) > 1 else 0.0
-    other = few_of_them + each * (len(places) - len(few))
-    once = found["projections"].wall / len(places)
-    return {
-        "layer": layer,
-        "method": method,
-        "units": len(places),
-        "difference": difference,
-        "zfviz": asdict(found["zfviz"]),
-        "forward": asdict(found["forward"]),
-        "other": asdict(found["other"]),
-        "times_faster": other / found["zfviz"].wall,
-        "projection_in_forward_passes": once / found["forward"].wall,
-    }
+    found = in_turns(contenders, runs)
+    one, of_few = found["other, one unit"].wall, found["other"].wall
+    each = (of_few - one) / (len(few) - 1)
+    for count in counts:
+        whole, projections = found[f"zfviz, {count}"], found[f"projections, {count}"]
+        yield {
+            "layer": layer,
+            "method": method,
+            "units": count,
+            "threads": threads,
+            "difference": difference,
+            "zfviz": asdict(whole),
+            "projections": asdict(projections),
+            "forward": asdict(found["forward"]),
+            "other": asdict(found["other"]),
+            "times_faster": (one + each * (count - 1)) / whole.wall,
+            "projection_in_forward_passes": projections.wall / count / found["forward"].wall,
+        }
 
 
 def _rectified_maps(pair: Pair, array: np.ndarray) -> list[np.ndarray]:
@@ -117,16 +123,16 @@ def rows(name: str, units: Sequence[int], threads: int, runs: int) -> Iterator[d
     pair = PAIRS[name]()
     for layer in pair.layers:
         for method in ("deconvnet", "guided", "gradient"):
-            for count in units:
-                row = {"network": name} | compare(pair, layer, method, count, threads, runs)
+            for found in compare(pair, layer, method, units, threads, runs):
+                row = {"network": name} | found
                 print(_line(row), file=sys.stderr, flush=True)
                 yield row
 
 
 def _line(row: dict[str, Any]) -> str:
     return (
-        f"{row['network']} {row['layer']} {row['method']} K={row['units']}: {1e3 * row['zfviz']['wall']:.1f} ms, "
-        f"{row['times_faster']:.1f} times as fast; "
+        f"{row['network']} {row['layer']} {row['method']} K={row['units']}, threads {row['threads']}: "
+        f"{1e3 * row['zfviz']['wall']:.1f} ms, {row['times_faster']:.1f} times as fast; "
         f"a projection is {row['projection_in_forward_passes']:.2f} forward passes"
     )
 
@@ -203,7 +209,7 @@ def main() -> None:
     """Measure all, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="a JSON file; networks that are not asked for stay in it"
+        "-o", "--output", type=Path, required=True, help="a JSON file; rows that are not measured again stay in it"
     )
     parser.add_argument("--networks", nargs="+", choices=list(PAIRS), default=list(PAIRS))
     parser.add_argument("--units", nargs="+", type=int, default=list(UNITS))
@@ -214,20 +220,24 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="captum|torch")
     torch.set_num_threads(options.threads)
     found = json.loads(options.output.read_text()) if options.output.exists() else {}
-    kept = [row for row in found.get("projections", ()) if row["network"] not in options.networks]
+    kept = [
+        row
+        for row in found.get("projections", ())
+        if row["network"] not in options.networks or row["threads"] != options.threads
+    ]
     found |= {
-        "machine": {"processor": processor(), "threads": options.threads},
+        "processor": processor(),
         "versions": {m.__name__: m.__version__ for m in (zfviz, onnxruntime, torch, captum, np)},
     }
     for name in options.networks:
         kept += rows(name, options.units, options.threads, options.runs)
-        found["projections"] = sorted(kept, key=lambda row: list(PAIRS).index(row["network"]))
-        if name == STAR:
+        found["projections"] = sorted(kept, key=lambda row: (list(PAIRS).index(row["network"]), row["threads"]))
+        if name == STAR and options.threads == 1:
             found |= {
-                "growth": list(growth(options.threads, options.runs)),
+                "growth": list(growth(1, options.runs)),
                 "memory": {str(count): peak_memory(MANY_UNITS, STAR, str(PHOTO), str(count)) for count in (64, 1024)},
-                "ranking": list(ranking(options.threads, options.runs)),
-                "processes": processes(STAR, PAIRS[STAR](), PHOTO, options.threads, options.runs),
+                "ranking": list(ranking(1, options.runs)),
+                "processes": processes(STAR, PAIRS[STAR](), PHOTO, 1, options.runs),
             }
         options.output.write_text(json.dumps(found, indent=1) + "\n")
         if options.page and "growth" in found:
