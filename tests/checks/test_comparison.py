@@ -21,7 +21,7 @@ from zfviz.checks.records import Baseline, read_baseline
 from zfviz.errors import UnsupportedError
 
 CHECKS = tuple(check for check in all_checks() if check.group == "baseline")
-PERFECT = {"ZF501": 0, "ZF502": 0, "ZF503": 1, "ZF504": comparison.CEILING, "ZF505": 0, "ZF506": 0}
+PERFECT = {"ZF501": 0, "ZF502": 0, "ZF503": 1, "ZF504": comparison.CEILING, "ZF505": 0, "ZF506": 0, "ZF507": 0}
 
 Compare = Callable[..., Audit]
 
@@ -178,7 +178,7 @@ def test_a_wrong_preprocessing_is_found(fault: str, zfnet: Baseline, pictures: P
         "mean": replace(right, mean=(0.0,)),
     }[fault]
     audit = compare(replace(model, preprocessing=wrong), zfnet, pictures)
-    assert found(audit) >= {"ZF503", "ZF504"}
+    assert found(audit) >= {"ZF503", "ZF504", "ZF507"}
     assert all(one.value < 10 for one in told(audit, "ZF504").values())
     assert told(audit, "ZF501")["conv1"].value == 0
     if fault != "mean":
@@ -188,6 +188,19 @@ def test_a_wrong_preprocessing_is_found(fault: str, zfnet: Baseline, pictures: P
     assert changed.said.startswith(f"{flipped} of the 24 pictures that both saw changed their class: {changed.image}")
     if fault == "colours":
         check_picture_of(told(audit, "ZF502")["relu3"])
+
+
+@pytest.mark.parametrize("kind", ["model", "record"])
+def test_another_mean_is_found_without_pictures(kind: str, zfnet: Baseline, compare) -> None:
+    model = zfnet.model
+    assert model is not None
+    right = model.preprocessing
+    before = zfnet if kind == "model" else replace(zfnet, model=None)
+    wrong = replace(model, preprocessing=replace(right, mean=right.mean[::-1]))
+    audit = compare(wrong, before)
+    assert "ZF507" in found(audit)
+    assert told(audit, "ZF507")[""].said == "mean was 119 117 109.5 and is 109.5 117 119"
+    assert "ZF507" not in found(compare(replace(model, preprocessing=replace(right, size=(224, 224))), before))
 
 
 def check_picture_of(measurement: Measurement) -> None:

@@ -22,6 +22,7 @@ from zfviz.checks.records import FORMAT, Baseline, Filters, Shown, Strongest, re
 from zfviz.checks.responses import LayerResponses
 from zfviz.checks.subject import Subject
 from zfviz.errors import CheckError, ModelError
+from zfviz.images.preprocessing import Preprocessing
 
 
 def count_filters(subject: Subject) -> Iterator[Measurement]:
@@ -59,6 +60,8 @@ def test_a_record_is_read_as_it_was_written(audited, tiny: ModelProto, tmp_path:
         ("conv2", (12, 8, 3, 3)),
         ("fc", (3, 12)),
     ]
+    assert read.preprocessing.mean == audit.model.preprocessing.mean
+    assert read.preprocessing.size == (32, 32)
     kernels = next(find_kernels(audit.model)).values
     np.testing.assert_allclose(read.filters[0].rms, np.sqrt((kernels**2).mean(axis=(1, 2, 3))), rtol=1e-5)
     np.testing.assert_allclose(read.filters[0].norms, np.sqrt((kernels**2).sum(axis=(1, 2, 3))), rtol=1e-5)
@@ -189,7 +192,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
     """A record with a change."""
     filters = Filters("conv1", "w1", (2, 3), np.ones(2), np.ones((2, 16)))
     shown = Shown(("a", "b"), (0, 1), (Strongest("relu1", "r1", (2, 4, 4), ((0, 1), ())),))
-    content = json.loads(Baseline({"ZX1": {"conv1": 1.0}}, "m", "0", (filters,), shown).to_json())
+    content = json.loads(Baseline({"ZX1": {"conv1": 1.0}}, "m", "0", Preprocessing(), (filters,), shown).to_json())
     change(content)
     return json.dumps(content).encode()
 
@@ -205,11 +208,14 @@ def test_what_is_changed_below_is_sound() -> None:
     ("change", "said"),
     [
         (lambda r: r.update(format="zfviz-audit-baseline-2"), 'expected JSON with "format"'),
-        (lambda r: r.pop("shown"), "expected the keys format, model, checks, filters, shown"),
+        (lambda r: r.pop("shown"), "expected the keys format, model, preprocessing, checks, filters, shown"),
         (lambda r: r.update(more=1), "expected the keys"),
         (lambda r: r.update(model=[]), "model: found .*; expected a table"),
         (lambda r: r["model"].update(name=3), "expected a text"),
         (lambda r: r["model"].update(name="\ud800"), "expected a text"),
+        (lambda r: r.update(preprocessing=3), "preprocessing: found 3; expected a table"),
+        (lambda r: r["preprocessing"].update(mean=[]), "preprocessing: mean is .*; expected a list of numbers"),
+        (lambda r: r["preprocessing"].update(nonsense=1), "preprocessing: unknown key 'nonsense'"),
         (lambda r: r.update(checks=[1]), "checks: found .*; expected a table"),
         (lambda r: r["checks"].update(ZX1=[1]), "checks ZX1: found .*; expected a table"),
         (lambda r: r["checks"].update(ZX1={"conv1": "much"}), "checks ZX1: found 'much'; expected a number"),

@@ -94,3 +94,27 @@ def test_descriptions_of_the_presets() -> None:
 
 def test_description_of_other_numbers() -> None:
     assert Preprocessing(scale=2, std=(4,)).describe() == "RGB, centre crop of 87.5 %, (x/0.5) / [4]"
+
+
+# --- changes
+
+
+def test_what_is_only_written_otherwise_is_no_change() -> None:
+    imagenet = PRESETS["imagenet"]
+    pixels = Preprocessing(scale=1, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    assert imagenet.changes(pixels) == []
+    turned = Preprocessing(colour="BGR", scale=1, mean=pixels.mean[::-1], std=pixels.std[::-1])
+    assert imagenet.changes(turned) == ["colour was RGB and is BGR"]
+    assert Preprocessing(mean=(0.5,)).changes(Preprocessing(mean=(0.5, 0.5, 0.5))) == []
+    assert Preprocessing("stretch", 0.5).changes(Preprocessing("stretch", 1)) == []
+
+
+def test_changes_are_told_in_pixels() -> None:
+    wrong = Preprocessing("crop", 0.5, "BGR", mean=(0.2, 0.4, 0.6), std=(0.5,), size=(32, 48))
+    assert Preprocessing("letterbox").changes(wrong) == [
+        "fit was letterbox and is crop of 50 %",
+        "colour was RGB and is BGR",
+        "mean was 0 0 0 and is 153 102 51",
+        "std was 255 255 255 and is 127.5 127.5 127.5",
+        "size was any and is 32 x 48",
+    ]

@@ -109,6 +109,23 @@ def changed_layers(subject: Subject) -> Iterator[Measurement]:
 
 
 @check(
+    "ZF507",
+    "changed-preprocessing",
+    "Are pictures prepared as they were for the baseline?",
+    group="baseline",
+    unit="settings",
+    source="zfviz",
+    severity="warning",
+    limit=0,
+    needs=["baseline"],
+)
+def changed_preprocessing(subject: Subject) -> Iterator[Measurement]:
+    """How many settings of the preprocessing, such as its mean or the order of colours, give other values."""
+    changes = _baseline(subject).preprocessing.changes(subject.preprocessing)
+    yield Measurement("", float(len(changes)), listed(changes) or subject.preprocessing.describe())
+
+
+@check(
     "ZF502",
     "changed-responses",
     "Does every channel respond to the pictures that it responded to?",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
-from zfviz.errors import CheckError
+from zfviz.errors import CheckError, ImageError
+from zfviz.images.preprocessing import Preprocessing
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.session import Device
 
@@ -106,14 +107,16 @@ class Shown:
 class Baseline:
     """What is known of an earlier model.
 
-    `values` are the numbers of each check, by code, then layer; `name` and `sha256` are those of the model, `filters`
-    is what is remembered of its weights, `shown` of the pictures that it was shown, None where it was shown none.
-    `model` is the model itself, None where there is but a record.
+    `values` are the numbers of each check, by code, then layer; `name` and `sha256` are those of the model,
+    `preprocessing` is how pictures became what it took, with the size of that; `filters` is what is remembered of its
+    weights, `shown` of the pictures that it was shown, None where it was shown none. `model` is the model itself, None
+    where there is but a record.
     """
 
     values: Mapping[str, Mapping[str, float]]
     name: str = ""
     sha256: str = ""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     filters: tuple[Filters, ...] = ()
     shown: Shown | None = None
     model: Model | None = field(default=None, repr=False)
@@ -138,6 +141,7 @@ class Baseline:
             values,
             subject.model.name,
             subject.model.source.sha256,
+            subject.preprocessing,
             tuple(map(Filters.of, subject.kernels)),
             Shown.of(subject.responses) if subject.paths else None,
         )
@@ -148,6 +152,7 @@ class Baseline:
         parts: dict[str, Any] = {
             "format": FORMAT,
             "model": {"name": self.name, "sha256": self.sha256},
+            "preprocessing": self.preprocessing.to_json(),
             "checks": {code: _plain(told) for code, told in self.values.items()},
             "filters": [
                 {
@@ -256,7 +261,7 @@ class _WrongError(Exception):
 
 
 def _read(content: object) -> Baseline:
-    table = _table(content, ("format", "model", "checks", "filters", "shown"), "the record")
+    table = _table(content, ("format", "model", "preprocessing", "checks", "filters", "shown"), "the record")
     model = _table(table["model"], ("name", "sha256"), "model")
     checks = {code: _entries(told, f"checks {code}") for code, told in _entries(table["checks"], "checks").items()}
     values = {
@@ -265,7 +270,15 @@ def _read(content: object) -> Baseline:
     }
     filters = tuple(map(_read_filters, _items(table["filters"], "filters")))
     shown = None if table["shown"] is None else _read_shown(table["shown"])
-    return Baseline(values, _text(model["name"], "model"), _text(model["sha256"], "model"), filters, shown)
+    name, sha256 = (_text(model[key], "model") for key in ("name", "sha256"))
+    return Baseline(values, name, sha256, _preprocessing(table["preprocessing"]), filters, shown)
+
+
+def _preprocessing(content: object) -> Preprocessing:
+    try:
+        return Preprocessing.from_json(_entries(content, "preprocessing"), "preprocessing")
+    except ImageError as error:
+        raise _WrongError(str(error)) from None
 
 
 def _read_filters(content: object) -> Filters:

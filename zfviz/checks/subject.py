@@ -1,6 +1,7 @@
 """What is audited: a model, and with it images and a baseline where there are any."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from zfviz.checks.kernels import Kernels, find_kernels
 from zfviz.checks.records import Baseline
 from zfviz.checks.responses import Responses, see
 from zfviz.graph.layers import Layer
+from zfviz.images.preprocessing import Preprocessing
 from zfviz.runtime.loading import Model
 from zfviz.runtime.session import Device
 from zfviz.studies.inputs import Batch, read_batch
@@ -40,6 +42,11 @@ class Subject:
         self.baseline = baseline
         self.device: Device = device
         self.threads = threads
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become what the model takes, with the size of that."""
+        return replace(self.model.preprocessing, size=self.model.image.size)
 
     @cached_property
     def kernels(self) -> tuple[Kernels, ...]:

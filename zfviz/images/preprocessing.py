@@ -94,6 +94,26 @@ class Preprocessing:
             settled[key] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
         return cls(**settled, source=source)
 
+    def changes(self, to: "Preprocessing") -> list[str]:
+        """What another preprocessing does otherwise, such as "mean was 1 2 3 and is 3 2 1": numbers are pixels of 0 to
+        255, in the order RGB, so that what is only written otherwise is no change.
+        """
+        was, now = self._settled(), to._settled()
+        return [f"{word} was {was[word]} and is {now[word]}" for word in was if was[word] != now[word]]
+
+    def _settled(self) -> dict[str, str]:
+        def in_pixels(numbers: Sequence[float]) -> str:
+            three = np.resize(numbers, 3) if len(numbers) == 1 else numbers
+            return " ".join(f"{number / self.scale:.4g}" for number in three[:: -1 if self.colour == "BGR" else 1])
+
+        return {
+            "fit": f"crop of {100 * self.crop:.4g} %" if self.fit == "crop" else self.fit,
+            "colour": self.colour,
+            "mean": in_pixels(self.mean),
+            "std": in_pixels(self.std),
+            "size": " x ".join(map(str, self.size or ())) or "any",
+        }
+
     def describe(self, channels: int = 3) -> str:
         """One line for people, for a model of so many channels."""
         fits = {"crop": f"centre crop of {100 * self.crop:.4g} %", "stretch": "stretched", "letterbox": "letterboxed"}
