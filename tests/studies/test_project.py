@@ -340,10 +340,10 @@ def test_runs_side_by_side_give_what_one_run_after_another_gives(tiny) -> None:
 def test_a_failed_run_among_several_is_an_error(tiny, monkeypatch) -> None:
     prepared, run = zfviz.prepare(tiny, layer="relu2", top=9, threads=3), Session.run
 
-    def failing(session: Session, feeds: Any, outputs: Any) -> Any:
+    def failing(session: Session, feeds: Any, outputs: Any, *kept: Any) -> Any:
         if "signal" in feeds:
             raise ModelError("no memory")
-        return run(session, feeds, outputs)
+        return run(session, feeds, outputs, *kept)
 
     monkeypatch.setattr(Session, "run", failing)
     with pytest.raises(ModelError, match="no memory"):
@@ -364,9 +364,9 @@ def test_portions_make_no_more_than_is_asked_for(tiny, monkeypatch) -> None:
     prepared = zfviz.prepare(tiny, layer="relu2", units=units, threads=1)
     run = Session.run
 
-    def counted(session: Session, feeds: Any, outputs: Any) -> Any:
+    def counted(session: Session, feeds: Any, outputs: Any, *kept: Any) -> Any:
         ran.append(len(feeds.get("signal", ())))
-        return run(session, feeds, outputs)
+        return run(session, feeds, outputs, *kept)
 
     monkeypatch.setattr(Session, "run", counted)
     portions = prepared.portions(batch(1), units=SIGNALS_AT_ONCE["cpu"])

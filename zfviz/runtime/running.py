@@ -1,14 +1,15 @@
 """Running: a batch of images through the forward graph, a batch of signals through the companion."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from onnxruntime import OrtValue
 
 from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.companion import PIXELS, SIGNAL
@@ -16,7 +17,7 @@ from zfviz.graph.image_input import ImageInput
 from zfviz.graph.net import PLACE
 from zfviz.graph.reach import WHOLE
 from zfviz.graph.windowed import Windowed
-from zfviz.runtime.session import Session
+from zfviz.runtime.session import Session, Value
 from zfviz.runtime.windows import Patch, Switches, cut_windows, patches_of
 
 Item = TypeVar("Item")
@@ -41,9 +42,10 @@ def run_forward(
     outputs: Sequence[str],
     whole: bool = False,
     finite: bool = True,
-) -> dict[str, np.ndarray]:
+    kept: Collection[str] = (),
+) -> dict[str, Any]:
     """The named outputs for a batch of images [N, ...] in the model's layout, N rows each; as they come when `whole`,
-    which takes one image.
+    which takes one image. Those that are `kept` stay on the device, where the model takes the batch as it is.
 
     A model of fixed batch gets its images in portions, the last one filled up. Raises ModelError for values that are
     not finite where they have to be, UnsupportedError for an output whose rows are not the images.
@@ -51,8 +53,8 @@ def run_forward(
     if image.dtype.kind == "u":
         batch = np.rint(batch).clip(0, np.iinfo(image.dtype).max)
     batch = batch.astype(image.dtype, copy=False)
-    if image.batch is None:
-        return _checked(session.run({image.name: batch}, outputs), None if whole else len(batch), finite)
+    if image.batch in (None, len(batch)):
+        return _checked(session.run({image.name: batch}, outputs, kept), None if whole else len(batch), finite)
     portions: list[dict[str, np.ndarray]] = []
     for start in range(0, len(batch), image.batch):
         rows = batch[start : start + image.batch]
@@ -81,10 +83,10 @@ def run_companion(
     session: Session,
     companion: Windowed,
     signals: Sequence[Signal],
-    values: Mapping[str, np.ndarray],
+    values: Mapping[str, Any],
 ) -> Iterator[Patch]:
     """The pixels of each signal, parts of an image in the model's layout, from the forward `values` of a batch. A
-    companion that is not batched takes the values of one image.
+    companion that is not batched takes the values of one image; so does one of values that were kept on the device.
     """
 
     def rows(of: Sequence[Signal], pooled: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -95,12 +97,14 @@ def run_companion(
 
     def project(chosen: Sequence[Signal]) -> list[Patch]:
         images, places = _whose(chosen)
-        feeds = {SIGNAL: _stacked(chosen, companion)}
+        feeds: dict[str, Value] = {SIGNAL: _stacked(chosen, companion)}
         if companion.placed:
             feeds[PLACE] = places
         for name, asked in companion.values.items():
             value = values[asked.tensor]
-            feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
+            if companion.batched and not isinstance(value, OrtValue):
+                value = cut_windows(value, asked.frame, images, places)
+            feeds[name] = value
         feeds |= {name: switches[name].cut(*rows(chosen, pooled)) for name, _, pooled in pools}
         pixels = session.run(feeds, [PIXELS])[PIXELS]
         if not np.isfinite(pixels).all():
@@ -163,13 +167,16 @@ def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:
     return stacked
 
 
-def _checked(values: dict[str, np.ndarray], rows: int | None, finite: bool) -> dict[str, np.ndarray]:
+def _checked(values: dict[str, Any], rows: int | None, finite: bool) -> dict[str, Any]:
     for name, value in values.items():
-        if rows is not None and (value.ndim == 0 or len(value) != rows):
+        shape = value.shape() if isinstance(value, OrtValue) else value.shape
+        if rows is not None and (not shape or shape[0] != rows):
             raise UnsupportedError(
-                f"{name!r} has shape {list(value.shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
+                f"{name!r} has shape {list(shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
                 "The model folds its batch into another axis; choose a layer below that."
             )
+        if isinstance(value, OrtValue):
+            continue  # the layer that is made of it is looked at
         if finite and np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             bad = int(np.size(value) - np.isfinite(value).sum())
             raise ModelError(

@@ -2,14 +2,14 @@
 
 import ctypes
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Timer
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import onnx
@@ -21,6 +21,8 @@ from zfviz.graph.limits import has_loops
 from zfviz.version import __version__
 
 Device = Literal["auto", "cpu", "cuda"]
+Value = np.ndarray | ort.OrtValue
+"""An array, or a tensor that lies on the device."""
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 # full float32 products, so that the GPU gives what the CPU gives
@@ -42,15 +44,22 @@ class Session:
     _bounded: bool = False
     _loops: bool = False
 
-    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """The named outputs for these inputs; ModelError when onnxruntime fails."""
+    @property
+    def apart(self) -> bool:
+        """Whether values on the device have to be brought to numpy, so that it pays to leave them there."""
+        return self.device != "cpu"
+
+    def run(self, feeds: Mapping[str, Value], outputs: Sequence[str], kept: Collection[str] = ()) -> dict[str, Any]:
+        """The named outputs for these inputs: arrays, but those that are `kept` stay on the device, for `feeds` of
+        another session there. ModelError when onnxruntime fails.
+        """
         options: Any = ort.RunOptions()
         if self._bounded:
             # memory is given back when the run is done
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             with _ending(options, LONGEST_LOOPS) if self._loops else nullcontext():
-                values = self._session.run(list(outputs), dict(feeds), options)
+                values = self._run(feeds, outputs, kept, options)
         except Exception as error:
             if options.terminate:
                 raise ModelError(
@@ -59,11 +68,28 @@ class Session:
                 ) from None
             raise ModelError(f"onnxruntime could not run the model: {_first_line(error)}") from error
         for name, value in zip(outputs, values, strict=True):
-            if not isinstance(value, np.ndarray | np.generic):
+            if not isinstance(value, np.ndarray | np.generic | ort.OrtValue):
                 raise ModelError(
                     f"{name!r} is a {type(value).__name__}; expected a tensor. Export the model without it."
                 )
         return dict(zip(outputs, values, strict=True))
+
+    def _run(
+        self, feeds: Mapping[str, Value], outputs: Sequence[str], kept: Collection[str], options: ort.RunOptions
+    ) -> list[Any]:
+        if not kept and all(isinstance(value, np.ndarray) for value in feeds.values()):
+            return self._session.run(list(outputs), cast("dict[str, np.ndarray]", feeds), options)
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            if isinstance(value, ort.OrtValue):
+                binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name in outputs:
+            binding.bind_output(name, self.device if name in kept else "cpu")
+        self._session.run_with_iobinding(binding, options)
+        found = zip(outputs, binding.get_outputs(), strict=True)
+        return [value if name in kept else value.numpy() for name, value in found]
 
 
 def open_session(

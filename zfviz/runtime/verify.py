@@ -124,7 +124,7 @@ def residual(proto: ModelProto, x: np.ndarray, name: str, output: str, drift: fl
     y = np.where(kinks, 0, slope / (np.sqrt(np.mean(slope**2)) or 1.0) + rng.standard_normal(slope.shape))
     values = forward.run({name: x}, companion.values) if companion.values else {}
     signal = y.astype(np.float32)
-    back = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]
+    back: np.ndarray = open_session(companion.proto, device="cpu").run({**values, SIGNAL: signal}, [PIXELS])[PIXELS]
     expected = float(np.vdot(slope, signal))
     found = float(np.vdot(direction.astype(np.float64), back.astype(np.float64)))
     scale = float(np.linalg.norm(slope) * np.linalg.norm(signal))

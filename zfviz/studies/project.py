@@ -173,8 +173,19 @@ class Projector:
     def _batched(self) -> bool:
         return all(wish.companion.batched for wish in self.wishes)
 
+    @property
+    def _kept(self) -> frozenset[str]:
+        """The forward values that only companions look at, and as a whole: they stay on a device of its own."""
+        if not self.forward.apart or self.model.image.batch not in (None, 1):
+            return frozenset()
+        asked = [value for wish in self.wishes for value in wish.companion.values.values()]
+        cut = {value.tensor for value in asked if value.frame != WHOLE}
+        seen = {pool.tensor for wish in self.wishes for pool in wish.companion.pools.values()}
+        ranked = {wish.layer.tensor for wish in self.wishes} | ({self.scores.tensor} if self.scores else set[str]())
+        return frozenset(value.tensor for value in asked) - cut - seen - ranked
+
     def _images_at_once(self) -> int:
-        if not self._batched:
+        if not self._batched or self._kept:
             return 1
         made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
         taken = [dims(made[name])[1:] for name in self.tensors if name in made]
@@ -182,7 +193,9 @@ class Projector:
 
     def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
         """The projections of some images, each made when it is asked for, and their scores."""
-        values = run_forward(self.forward, self.model.image, images, self.tensors, whole=not self._batched)
+        values = run_forward(
+            self.forward, self.model.image, images, self.tensors, whole=not self._batched, kept=self._kept
+        )
         scores = [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
         each = (wish.each(values, len(images), self.seed) for wish in self.wishes)
         return chain.from_iterable(each), scores
