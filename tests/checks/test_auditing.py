@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from crops import crops
 from onnx import ModelProto
 
 import zfviz
@@ -92,6 +93,33 @@ def test_a_number_without_a_limit_informs_or_is_held_against_the_baseline(audite
     assert audited(below, baseline=Baseline(values={"ZX1": {"a": 0.5}})).findings
 
 
+def test_how_far_a_number_may_drift_and_how_severe_that_is_can_be_set(audited) -> None:
+    check = made("ZX1", 0.3, severity="note", drift=0.1)
+    before = Baseline(values={"ZX1": {"a": 0.1}})
+
+    def told(**setting: object) -> list[tuple[str, float]]:
+        audit = audited(check, baseline=before, config={"checks": {"check-ZX1": setting}})
+        return [(f.severity, round(f.limit, 6)) for f in audit.findings]
+
+    assert told() == told(drift=0.1) == [("warning", 0.2)]
+    assert told(drift=0.15) == [("warning", 0.25)]
+    assert told(drift=0.25) == []
+    assert told(severity="note") == [("note", 0.2)]
+    assert told(severity="error") == [("error", 0.2)]
+
+
+def test_numbers_over_other_pictures_are_not_compared(audited, tmp_path: Path) -> None:
+    pictures = crops(tmp_path, 4)
+    over, without = made("ZX1", 0.3, drift=0.1, needs=["images"]), made("ZX2", 0.3, drift=0.1)
+    before = audited(over, without, images=pictures).record()
+    worse = [replace(c, measure=lambda subject: [Measurement("a", 0.9, "found so")]) for c in (over, without)]
+    assert [f.check.code for f in audited(*worse, images=pictures, baseline=before).findings] == ["ZX1", "ZX2"]
+    other = audited(*worse, images=pictures[1:], baseline=before)
+    assert [f.check.code for f in other.findings] == ["ZX2"]
+    said = other.results[0].measurements[0].said
+    assert said == "found so (not compared: the baseline saw other pictures)"
+
+
 def test_an_ignored_finding_is_kept_but_does_not_count(audited) -> None:
     ignore = [{"check": "check-ZX1", "layer": "a", "reason": "known since May"}]
     audit = audited(made("ZX1", 1.0, limit=0.0), config={"ignore": ignore})
@@ -144,6 +172,21 @@ def test_checks_of_others_are_found_by_their_entry_point(monkeypatch: pytest.Mon
     assert "MY1" in [c.code for c in all_checks()]
     with pytest.raises(CheckError, match="called MY1 or 'my-check' already"):
         all_checks()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"group": "acme"}, "group is 'acme'; expected one of weights"),
+        ({"severity": "warn"}, "severity is 'warn'; expected one of error"),
+        ({"worse": "over"}, "worse is 'over'; expected one of above, below"),
+        ({"needs": "images"}, "needs is 'images'; expected a list of images"),
+        ({"needs": ["image"]}, r"needs is \['image'\]; expected a list of images"),
+    ],
+)
+def test_a_check_of_others_that_cannot_be_judged_is_said(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(CheckError, match=f"check ACME1: {said}"):
+        check("ACME1", "acme", "?", **{"group": "weights", "unit": "filters", "source": "us", **wrong})
 
 
 def test_checks_that_cannot_be_imported_are_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,12 +63,12 @@ reason = "it is meant so"
 
 
 def test_a_toml_file_is_read(tmp_path: Path) -> None:
-    for name, prefix in (("zfviz.toml", ""), ("pyproject.toml", "tool.zfviz.")):
+    for name, prefix in (("zfviz.toml", ""), ("pyproject.toml", "tool.zfviz."), ("zfviz.toml", "tool.zfviz.")):
         path = tmp_path / name
         path.write_text(TABLE.format(prefix))
         config = read_config(path, CHECKS)
         assert config.fail_on == "warning"
-        assert config.settings == {"ZX1": Setting(0.25, None)}
+        assert config.settings == {"ZX1": Setting(0.25, None, None)}
         assert config.ignores == (Ignore("ZX2", "*", "it is meant so"),)
 
 
@@ -86,6 +86,12 @@ def test_the_working_folder_is_looked_at_and_zfviz_toml_wins(tmp_path: Path, mon
     [
         ("[audit", "cannot be read"),
         ("audit = 3", "expected a table"),
+        ("", "configures no audit"),
+        ("[audits]\nfail-on = 'error'", "no key 'audits'; nearest: audit"),
+        ("fail-on = 'error'", "no key 'fail-on'"),
+        ("[tool.zfviz.audits]\nfail-on = 'error'", "no key 'audits'"),
+        ("[audit.checks.ZX1]\ndrift = -1", "expected 0 or more"),
+        ("[audit.checks.ZX1]\ndrift = 'much'", "drift is 'much'; expected a number"),
         ("[audit]\nfail_on = 'error'", "no key 'fail_on'; nearest: fail-on"),
         ("[audit]\nfail-on = 'always'", "expected one of error, warning, never"),
         ("[audit.checks.ZX9]\nlimit = 1", "no check 'ZX9'; nearest: ZX"),

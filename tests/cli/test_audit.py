@@ -1,6 +1,7 @@
 """`zfviz audit` as a shell sees it: exit codes, several reports of one run, baselines."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ REPORTS = ("text", "json", "sarif", "junit", "markdown", "html")
 
 
 class Done:
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(self, folder: Path, *arguments: object, **variables: str) -> None:
         command = [sys.executable, "-m", "zfviz.cli", "audit", *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        env = os.environ | variables
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False, env=env)
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
 
 
@@ -95,6 +97,47 @@ def test_several_models_are_audited_one_after_the_other(folder: Path) -> None:
     assert (mixed.code, "no.onnx" in mixed.err, "ZF101" in mixed.out) == (2, True, True)
     refused = Done(folder, "tiny.onnx", "broken.onnx", "-o", "x.txt")
     assert (refused.code, "--output is for one model; found 2" in refused.err) == (2, True)
+    joined = Done(folder, "tiny.onnx", "broken.onnx", "--format", "json")
+    assert (joined.code, "--format json is for one model; found 2" in joined.err) == (2, True)
+
+
+def test_a_hostile_name_paints_no_terminal(folder: Path) -> None:
+    evil = "a\x1b[2Jb.onnx"
+    (folder / evil).write_text("no model")
+    for names in ([evil], [evil, evil]):
+        done = Done(folder, *names)
+        assert done.code == 2
+        assert "\x1b" not in done.out + done.err
+        assert r"a\x1b[2Jb.onnx" in done.err
+
+
+def test_the_verdict_holds_though_nobody_reads_it(folder: Path) -> None:
+    for name, code in (("broken.onnx", 1), ("tiny.onnx", 0)):
+        command = [sys.executable, "-m", "zfviz.cli", "audit", name]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as unread:
+            assert unread.stdout
+            assert unread.stderr
+            unread.stdout.close()
+            assert unread.stderr.read() == b""
+        assert unread.returncode == code
+
+
+def test_reports_are_utf8_on_any_console(folder: Path) -> None:
+    proto = onnx.load(folder / "tiny.onnx")
+    proto.graph.node[0].name = "größe/Δx"
+    onnx.save(proto, folder / "letters.onnx")
+    for kind in REPORTS:
+        plain = Done(folder, "letters.onnx", "--format", kind)
+        assert plain.code == 0, plain.err
+        assert Done(folder, "letters.onnx", "--format", kind, PYTHONIOENCODING="cp1252").out == plain.out
+    assert "Δx" in plain.out
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_done(folder: Path) -> None:
+    done = Done(folder, "broken.onnx", "--report", "json=a.json", "--report", "html=none/a.html")
+    assert (done.code, done.out) == (2, "")
+    assert "none/a.html: there is no such folder" in done.err
+    assert not (folder / "a.json").exists()
 
 
 @pytest.mark.parametrize(

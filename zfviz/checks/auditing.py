@@ -1,7 +1,7 @@
 """The audit: every check run on a model, judged, and ready to be reported."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal, cast
@@ -199,7 +199,18 @@ def _run(check: Check, subject: Subject, config: Config) -> Result:
     # others write checks too
     if any(not isinstance(m, Measurement) for m in cast("tuple[object, ...]", measurements)):
         raise CheckError(f"check {check.code} gave {measurements!r}; expected measurements.")
-    return Result(check, measurements, tuple(_judged(check, measurements, subject.baseline, config)))
+    before = subject.baseline
+    if (
+        before
+        and check.drift is not None
+        and "images" in check.needs
+        and not before.has_seen(subject.responses.pictures)
+    ):
+        measurements = tuple(
+            replace(m, said=f"{m.said} (not compared: the baseline saw other pictures)") for m in measurements
+        )
+        before = None
+    return Result(check, measurements, tuple(_judged(check, measurements, before, config)))
 
 
 def _judged(
@@ -215,5 +226,4 @@ def _judged(
             continue
         limit = before + check.drift if check.worse == "above" else before - check.drift
         if check.is_beyond(measurement.value, limit):
-            severity: Severity = "warning" if check.severity == "note" else check.severity
-            yield Finding(check, severity, measurement, limit, "baseline", ignored)
+            yield Finding(check, config.severity_of_drift(check), measurement, limit, "baseline", ignored)

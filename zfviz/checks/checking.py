@@ -1,6 +1,6 @@
 """What a check is: a question, a number for each layer, and what number is too much."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -18,6 +18,8 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 Group = Literal["weights", "activations", "behaviour", "graph", "baseline"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 Need = Literal["images", "baseline", "classes"]
+NEEDS: tuple[Need, ...] = get_args(Need)
+SIDES = ("above", "below")
 
 ENTRY_POINTS = "zfviz.checks"
 """The entry points by which an installed package adds checks: each names a module to import."""
@@ -89,13 +91,19 @@ def check(
     limit: float | None = None,
     worse: Literal["above", "below"] = "above",
     drift: float | None = None,
-    needs: Iterable[Need] = (),
+    needs: Collection[Need] = (),
 ) -> Callable[[Measure], Measure]:
     """Make a function of a `Subject` that gives measurements a check.
 
     A package of your own adds checks by naming the module that holds them as an entry point of `zfviz.checks`. Raises
-    CheckError for a code or a name that another check has.
+    CheckError for a code or a name that another check has, and for a group, severity, side or need that there is none.
     """
+
+    for word, value, known in (("group", group, GROUPS), ("severity", severity, SEVERITIES), ("worse", worse, SIDES)):
+        if value not in known:
+            raise CheckError(f"check {code}: {word} is {value!r}; expected one of {', '.join(known)}.")
+    if isinstance(needs, str) or not {*needs} <= {*NEEDS}:
+        raise CheckError(f"check {code}: needs is {needs!r}; expected a list of {', '.join(NEEDS)}.")
 
     def register(measure: Measure) -> Measure:
         taken = {name for known in _CHECKS.values() for name in (known.code, known.name)}

@@ -22,6 +22,7 @@ class Setting:
     """What is changed of one check, by its code or name; "off" as severity leaves it out."""
 
     limit: float | None = None
+    drift: float | None = None
     severity: Severity | Literal["off"] | None = None
 
 
@@ -54,13 +55,20 @@ class Config:
                 continue
             if setting.severity == "off":
                 return None
+            drift = check.drift if setting.drift is None else setting.drift
             limit, severity = setting.limit, setting.severity or check.severity
             if limit is None:
-                return replace(check, severity=severity)
+                return replace(check, drift=drift, severity=severity)
             # a limit that somebody sets is meant: a check that only informs warns from then on
             warns = setting.severity is None and check.severity == "note"
-            return replace(check, limit=limit, severity="warning" if warns else severity)
+            return replace(check, limit=limit, drift=drift, severity="warning" if warns else severity)
         return check
+
+    def severity_of_drift(self, check: Check) -> Severity:
+        """How severe it is to be worse than the baseline: a check that only informs warns, if not set to inform."""
+        settings = (self.settings or {}).get(check.code), (self.settings or {}).get(check.name)
+        meant = any(setting is not None and setting.severity for setting in settings)
+        return "warning" if check.severity == "note" and not meant else check.severity
 
     def reason(self, check: Check, layer: str) -> str:
         """Why a finding is ignored; empty where it is not."""
@@ -84,6 +92,10 @@ def read_config(config: ConfigLike, checks: tuple[Check, ...]) -> Config:
         table, where = config, "the configuration"
     elif config is not None:
         table, where = _table(Path(config)), str(config)
+        if not table:
+            raise CheckError(
+                f"{where} configures no audit; expected a table [audit], in pyproject.toml [tool.zfviz.audit]."
+            )
     else:
         table, where = dict[str, Any](), ""
         for path in (Path("zfviz.toml"), Path("pyproject.toml")):
@@ -105,8 +117,10 @@ def _table(path: Path) -> Mapping[str, Any]:
         content = tomllib.loads(data.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise CheckError(f"{path} cannot be read: {error}; expected a TOML file.") from None
-    for key in ("tool", "zfviz") if path.name == "pyproject.toml" else ():
-        content = _mapping(content.get(key, {}), f"{path}: {key}")
+    if path.name == "pyproject.toml" or "tool" in content:
+        for key in ("tool", "zfviz"):
+            content = _mapping(content.get(key, {}), f"{path}: {key}")
+    _known_keys(content, ("audit",), str(path))
     return _mapping(content.get("audit", {}), f"{path}: audit")
 
 
@@ -127,15 +141,25 @@ def _read(table: Mapping[str, Any], where: str) -> Config:
 
 def _setting(value: object, where: str) -> Setting:
     table = _mapping(value, where)
-    _known_keys(table, ("limit", "severity"), where)
-    limit, severity = table.get("limit"), table.get("severity")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
-        raise CheckError(f"{where}: limit is {limit!r}; expected a number.")
-    if limit is not None and not abs(limit) <= sys.float_info.max:
-        raise CheckError(f"{where}: limit is infinite or no number; expected one that fits a float64.")
+    _known_keys(table, ("limit", "drift", "severity"), where)
+    limit, drift = (_number(table, key, where) for key in ("limit", "drift"))
+    severity = table.get("severity")
+    if drift is not None and drift < 0:
+        raise CheckError(f"{where}: drift is {drift}; expected 0 or more.")
     if severity is not None and severity not in (*SEVERITIES, "off"):
         raise CheckError(f"{where}: severity is {severity!r}; expected one of {', '.join(SEVERITIES)}, off.")
-    return Setting(None if limit is None else float(limit), severity)
+    return Setting(limit, drift, severity)
+
+
+def _number(table: Mapping[str, Any], key: str, where: str) -> float | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CheckError(f"{where}: {key} is {value!r}; expected a number.")
+    if not abs(value) <= sys.float_info.max:
+        raise CheckError(f"{where}: {key} is infinite or no number; expected one that fits a float64.")
+    return float(value)
 
 
 def _ignore(value: object, where: str) -> Ignore:

@@ -125,6 +125,10 @@ class Baseline:
         """The number that a check gave for a layer, None where it gave none."""
         return self.values.get(code, {}).get(layer)
 
+    def has_seen(self, pictures: Sequence[str]) -> bool:
+        """Whether these are the pictures that it was shown, in the same order; numbers over others differ by them."""
+        return self.shown is not None and self.shown.pictures == tuple(pictures)
+
     @classmethod
     def of(cls, subject: "Subject", results: "Iterable[Result]") -> "Baseline":
         """The record of an audit."""

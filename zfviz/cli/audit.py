@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from zfviz.cli.options import input_option, input_shape_option, preprocess_option
+from zfviz.cli.output import write
 from zfviz.errors import ZfvizError
+from zfviz.report.terminal import visible
 
 FORMATS = ("text", "json", "sarif", "junit", "markdown", "html")
 FAILED = 1
@@ -98,24 +100,30 @@ def audit(
     from zfviz import load
     from zfviz.checks.auditing import audit as run
     from zfviz.checks.formats import render
-    from zfviz.report.files import write_atomically
+    from zfviz.report.files import writable, write_atomically
 
     one_only = {"--output": output, "--report": reports, "--update-baseline": update_baseline}
     if len(models) > 1 and (given := [name for name, value in one_only.items() if value]):
         raise click.UsageError(f"{given[0]} is for one model; found {len(models)}.")
+    if len(models) > 1 and format_ not in ("text", "markdown"):
+        raise click.UsageError(f"--format {format_} is for one model; found {len(models)}. Audit them one by one.")
     if update_baseline and (baseline is None or not baseline.endswith(".json")):
         raise click.UsageError("--update-baseline needs --baseline FILE.json, the file to write.")
+
+    files = [*reports, *([(format_, Path(output))] if output else [])]
+    for _, file in files:
+        # not after all the work
+        writable(file)
 
     def one(model: str) -> bool:
         loaded = load(model, input_shape, preprocess, inputs)
         found = run(loaded, images, None if update_baseline else baseline, config, device, threads)
         found = replace(found, path=model, fail_on=fail_on or found.fail_on)
-        files = [*reports, *([(format_, Path(output))] if output else [])]
         for kind, file in files:
             write_atomically(file, render(found, kind).encode())
         if update_baseline and baseline:
             write_atomically(Path(baseline), found.record().to_json().encode())
-        click.echo(render(found, "text" if output else format_), nl=False)
+        write(render(found, "text" if output else format_))
         return found.ok
 
     # one alone says what is wrong in the way of all commands
@@ -129,5 +137,5 @@ def _code(audit_one: Callable[[str], bool], model: str) -> int:
     try:
         return 0 if audit_one(model) else FAILED
     except ZfvizError as error:
-        click.echo(f"zfviz: {model}: {' '.join(str(error).split())}", err=True)
+        click.echo(f"zfviz: {visible(f'{model}: ' + ' '.join(str(error).split()))}", err=True)
         return error.exit_code

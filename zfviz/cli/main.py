@@ -1,9 +1,9 @@
 """The command line: one file a command; parse, call one function of the API, print paths or a table."""
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -13,6 +13,7 @@ from zfviz.cli.export import export
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.models import models
+from zfviz.cli.output import close
 from zfviz.cli.project import project
 from zfviz.errors import ZfvizError
 from zfviz.report.terminal import visible
@@ -43,6 +44,8 @@ for command in (project, audit, layers, expose, companion, export, models):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    console: Any = sys.stdout
+    console.reconfigure(errors="backslashreplace")  # one that lacks a letter is no bug
     try:
         # not click's own main: that exits 1 when nobody reads the output, and 1 means a failed check
         with cli.make_context("zfviz", list(sys.argv[1:] if arguments is None else arguments)) as context:
@@ -57,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has had enough; Python must not try to flush once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close()
         code = 0
     except ZfvizError as error:
         click.echo(f"zfviz: {visible(' '.join(str(error).split()))}", err=True)

@@ -56,11 +56,7 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
     Where anything fails, what was there before is still there, unchanged. Raises OutputError where the file cannot
     be written; what else the function raises is passed on.
     """
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder, expected a file; choose another name")
-    if path.exists() and not path.is_file():
-        # replacing /dev/null would be the end of it
-        raise OutputError(f"cannot write {path}: it is a device or a pipe, expected a file; choose another name")
+    writable(path)
     # beside the file, since only within one file system is a rename atomic; not by tempfile, which makes files private
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -76,6 +72,17 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
         with suppress(OSError):  # it is only there where something failed, and that is what is told
             beside.unlink()
     return path
+
+
+def writable(path: Path) -> None:
+    """Raise OutputError where it is plain that no file can be written there."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder, expected a file; choose another name")
+    if path.exists() and not path.is_file():
+        # replacing /dev/null would be the end of it
+        raise OutputError(f"cannot write {path}: it is a device or a pipe, expected a file; choose another name")
+    if not path.parent.exists():
+        raise refused("write", path, FileNotFoundError(errno.ENOENT, ""))
 
 
 def make_folder(path: Path) -> Path:

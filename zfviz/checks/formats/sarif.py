@@ -127,8 +127,12 @@ def _message(findings: Sequence[Finding]) -> str:
     said = [sentence(finding) for finding in findings[:_TOGETHER]]
     if len(findings) > _TOGETHER:
         said.append(f"And {numbered(len(findings) - _TOGETHER, 'finding')} more in this layer.")
-    # in a message, [text](target) is a link
-    return printable(" ".join(said), 1000).replace("](", "] (")
+    return _plain(printable(" ".join(said), 1000))
+
+
+def _plain(text: str) -> str:
+    """The text as a message: in one, [text](target) is a link and {0} an argument (SARIF 2.1.0, section 3.11.5)."""
+    return text.replace("](", "] (").replace("{", "{{").replace("}", "}}")
 
 
 def _suppressions(finding: Finding) -> list[dict[str, str]]:
@@ -143,4 +147,4 @@ def _notifications(results: Iterable[Result], left: int) -> Iterable[dict[str, A
         if result.skipped:
             text = f"{printable(result.check.code)} did not run: {printable(result.skipped)}."
             rule = {"id": printable(result.check.code), "index": index}
-            yield {"level": "note", "message": {"text": text}, "associatedRule": rule}
+            yield {"level": "note", "message": {"text": _plain(text)}, "associatedRule": rule}
