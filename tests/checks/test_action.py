@@ -83,7 +83,7 @@ def test_a_model_alone_is_audited_with_a_summary(tmp_path: Path) -> None:
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
 def test_inputs_reach_the_command_letter_by_letter(tmp_path: Path) -> None:
     evil = "a \"b' $(touch pwned) `touch pwned`; touch pwned #"
-    names = {"images": "images", "baseline": "baseline", "config": "config", "fail-on": "fail-on"}
+    names = {name: name for name in ("images", "baseline", "preprocess", "input-shape", "config", "fail-on")}
     given = {name: f"{name} {evil}" for name in [*names, "sarif", "html"]}
     called = run_audit({"model": f"--{evil}", **given}, tmp_path)
     assert called[-2:] == ["--", f"--{evil}"]
