@@ -196,6 +196,23 @@ def test_checks_that_cannot_be_imported_are_said(monkeypatch: pytest.MonkeyPatch
         all_checks()
 
 
+def test_a_check_of_others_that_fails_is_named_and_one_of_ours_is_a_bug(audited) -> None:
+    def broken(subject: zfviz.Subject) -> list[Measurement]:
+        return [subject.nothing]  # type: ignore[attr-defined]
+
+    broken.__module__ = "acme.checks"
+    with pytest.raises(CheckError, match=r"check ZX1 of acme\.checks failed: AttributeError"):
+        audited(replace(made("ZX1"), measure=broken))
+    broken.__module__ = "zfviz.checks.weights"
+    with pytest.raises(AttributeError):
+        audited(replace(made("ZX1"), measure=broken))
+
+
+def test_a_finding_prints_as_one_line(audited) -> None:
+    (finding,) = audited(made("ZX1", 1.0, limit=0.5)).findings
+    assert repr(finding) == "<zfviz.Finding ZX1 error: a: found so; share: 1, expected at most 0.5.>"
+
+
 def test_a_check_that_gives_something_else_is_said(audited) -> None:
     wrong = replace(made("ZX1"), measure=lambda subject: [1.0])
     with pytest.raises(CheckError, match="expected measurements"):

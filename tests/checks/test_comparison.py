@@ -14,14 +14,24 @@ from onnx import ModelProto, numpy_helper
 from PIL import Image
 
 import zfviz
-from zfviz.checks import auditing, comparison
+from zfviz.checks import auditing, before_after, comparison
 from zfviz.checks.auditing import Audit
 from zfviz.checks.checking import Measurement, all_checks
-from zfviz.checks.records import Baseline, read_baseline
+from zfviz.checks.reading import read_baseline
+from zfviz.checks.records import Baseline
 from zfviz.errors import UnsupportedError
 
 CHECKS = tuple(check for check in all_checks() if check.group == "baseline")
-PERFECT = {"ZF501": 0, "ZF502": 0, "ZF503": 1, "ZF504": comparison.CEILING, "ZF505": 0, "ZF506": 0, "ZF507": 0}
+PERFECT = {
+    "ZF501": 0,
+    "ZF502": 0,
+    "ZF503": 1,
+    "ZF504": comparison.CEILING,
+    "ZF505": 0,
+    "ZF506": 0,
+    "ZF507": 0,
+    "ZF508": 0,
+}
 
 Compare = Callable[..., Audit]
 
@@ -203,6 +213,34 @@ def test_another_mean_is_found_without_pictures(kind: str, zfnet: Baseline, comp
     assert "ZF507" not in found(compare(replace(model, preprocessing=replace(right, size=(224, 224))), before))
 
 
+@pytest.mark.parametrize("kind", ["model", "record"])
+@pytest.mark.parametrize(
+    ("layer", "attribute", "numbers", "said"),
+    [
+        ("conv5", "strides", [2, 2], "strides 1 1, pads 1 1 1 1, dilations 1 1, groups 1 and is Conv 3x3, strides 2 2"),
+        ("pool1", "kernel_shape", [2, 2], "pool1 was MaxPool 3x3, strides 2 2, pads 0 0 0 0, dilations 1 1, groups 1"),
+        ("conv3", "pads", [2, 2, 0, 0], "is Conv 3x3, strides 1 1, pads 2 2 0 0, dilations 1 1, groups 1"),
+    ],
+)
+def test_windows_that_slide_otherwise_are_found(
+    kind: str, layer: str, attribute: str, numbers: list[int], said: str, zfnet: Baseline, compare
+) -> None:
+    proto = onnx.ModelProto()
+    assert zfnet.model is not None
+    proto.CopyFrom(zfnet.model.source.proto)
+    (node,) = (node for node in proto.graph.node if node.name == layer)
+    (held,) = (a for a in node.attribute if a.name == attribute)
+    held.CopyFrom(onnx.helper.make_attribute(attribute, numbers))
+    del proto.graph.node[[n.op_type for n in proto.graph.node].index("Flatten") :]
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("pool5", 1, None))
+    del proto.graph.value_info[:]
+    audit = compare(proto, zfnet if kind == "model" else replace(zfnet, model=None))
+    changed = told(audit, "ZF508")[""]
+    assert changed.value == 1
+    assert said in changed.said
+    assert "ZF508" in found(audit)
+
+
 def check_picture_of(measurement: Measurement) -> None:
     """The evidence: before in the upper row, after in the lower one, four channels."""
     assert measurement.picture is not None
@@ -336,8 +374,8 @@ def test_pictures_are_drawn_when_they_are_asked_for(
         weights["w1"][2] = 0
 
     calls: list[Any] = []
-    real = comparison.project
-    monkeypatch.setattr(comparison, "project", lambda *args, **options: calls.append(args) or real(*args, **options))
+    real = before_after.project
+    monkeypatch.setattr(before_after, "project", lambda *args, **options: calls.append(args) or real(*args, **options))
     audit = compare(with_weights(kill), tiny, pictures)
     assert not calls
     dead = told(audit, "ZF505")["relu1"]
@@ -355,7 +393,7 @@ def test_pictures_are_drawn_when_they_are_asked_for(
     def refuse(*args: object, **options: object) -> None:
         raise UnsupportedError("no rule")
 
-    monkeypatch.setattr(comparison, "project", refuse)
+    monkeypatch.setattr(before_after, "project", refuse)
     assert (np.asarray(dead.picture(), int)[12:152, 60:200] == 128).mean() > 0.8
     assert (
         told(compare(with_weights(kill), compare(tiny, None, pictures).record(), pictures), "ZF505")["relu1"].picture

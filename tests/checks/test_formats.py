@@ -63,8 +63,12 @@ def test_printable_text_is_short_and_on_one_line() -> None:
 def test_text_lists_findings_by_severity_and_all_checks() -> None:
     lines = ordinary().to_text().splitlines()
     assert lines[0] == "models/tiny.onnx: failed (2 errors, 2 warnings, 1 note, 1 ignored)"
-    assert lines[1] == "8 checks: 4 failed, 2 passed, 1 informed, 1 skipped; 3 images"
-    assert lines[3:6] == [
+    assert lines[1] == "8 checks: 4 with findings, 2 passed, 1 informed, 1 skipped; 3 images"
+    assert lines[2] == (
+        "input image [1, 3, 32, 32]; preprocessing RGB, centre crop of 87.5 %, (x/255 - [0.485 0.456 0.406]) / "
+        "[0.229 0.224 0.225] (assumed); baseline none"
+    )
+    assert lines[4:7] == [
         "errors",
         "  ZX1 check-ZX1  conv1: 7 of 10 are; share: 0.7, expected at most 0.5.",
         "  ZX1 check-ZX1  conv2: no number; share: nan, expected at most 0.5.",
@@ -73,19 +77,20 @@ def test_text_lists_findings_by_severity_and_all_checks() -> None:
     ignored = lines[lines.index("ignored") + 1]
     assert ignored == "  ZX3 check-ZX3  conv2: too many; share: 0.8, expected at most 0.5. Ignored: known since May"
     table = [line.split() for line in lines[lines.index("ignored") + 3 :]]
-    assert table[0] == ["CODE", "CHECK", "STATUS", "WORST", "EXPECTED", "LAYER"]
-    assert table[1] == ["ZX1", "check-ZX1", "failed", "nan", "at", "most", "0.5", "conv2"]
-    assert table[8] == ["ZX8", "check-ZX8", "passed", "0.25", "at", "least", "0.1", "conv1"]
+    assert table[0] == ["CODE", "CHECK", "STATUS", "WORST", "EXPECTED", "COUNTS", "LAYER"]
+    assert table[1] == ["ZX1", "check-ZX1", "found", "nan", "at", "most", "0.5", "share", "conv2"]
+    assert table[7] == ["ZX8", "check-ZX8", "passed", "0.25", "at", "least", "0.1", "share", "conv1"]
+    assert lines[-1] == "skipped, no images were given (--images): ZX7"
 
 
 def test_text_holds_no_control_characters_and_a_line_for_each_finding() -> None:
     told = hostile().to_text()
     assert all(line.isprintable() for line in told.split("\n"))
     found = len(HOSTILE) ** 2
-    assert len(told.splitlines()) == 2 + found + 2 * 2 + 2 + len(HOSTILE) + 1
+    assert len(told.splitlines()) == 3 + found + 2 * 2 + 2 + len(HOSTILE) + 2
     told = many().to_text()
     assert f"and {10_000 - text.MOST:,} more" in told
-    assert len(told.splitlines()) == 2 + 3 + 2 + text.MOST + 1 + 2 + 2
+    assert len(told.splitlines()) == 3 + 3 + 2 + text.MOST + 1 + 2 + 2
 
 
 # JSON
@@ -106,6 +111,10 @@ def test_json_holds_everything() -> None:
     assert content["model"]["sha256"] == MODEL.source.sha256
     assert content["versions"]["zfviz"] == zfviz.__version__
     assert (content["ok"], content["images"], content["fail_on"]) == (False, 3, "error")
+    assert content["model"]["preprocessing"]["source"] == "assumed"
+    assert content["baseline"] is None
+    (warning,) = content["warnings"]
+    assert warning.startswith("preprocessing was not found in the model and is assumed: RGB, centre crop")
     assert content["counts"] == {"error": 2, "warning": 2, "note": 1, "ignored": 1}
     first, second, third, *_, skipped, last = content["checks"]
     assert first["findings"][0]["message"] == "conv1: 7 of 10 are; share: 0.7, expected at most 0.5."

@@ -78,10 +78,12 @@ def test_markdown_is_short_enough_for_a_comment() -> None:
 def test_markdown_says_the_verdict_first() -> None:
     lines = ordinary().to_markdown().splitlines()
     assert lines[0] == "### ❌ zfviz audit of <code>models/tiny.onnx</code>: failed"
-    assert lines[2].startswith("2 errors, 2 warnings, 1 note, 1 ignored; 8 checks: 4 failed")
+    assert lines[2].startswith("2 errors, 2 warnings, 1 note, 1 ignored; 8 checks: 4 with findings")
     assert (
         lines[6] == "| ❌ error | ZX1 check-ZX1 | <code>conv1</code> | 7 of 10 are; share: 0.7, expected at most 0.5. |"
     )
+    warned = audited(judged(made("ZX2"), Measurement("conv1", 0.7, "many"))).to_markdown()
+    assert warned.startswith("### ⚠️ zfviz audit of <code>models/tiny.onnx</code>: passed")
     assert audited().to_markdown().startswith("### ✅ zfviz audit of <code>models/tiny.onnx</code>: passed")
 
 

@@ -14,11 +14,12 @@ from crops import crops
 from onnx import ModelProto
 
 import zfviz
-from zfviz.checks import auditing, records
+from zfviz.checks import auditing, reading, records
 from zfviz.checks.auditing import Audit, Result
 from zfviz.checks.checking import Check, Measurement
 from zfviz.checks.kernels import Kernels, find_kernels
-from zfviz.checks.records import FORMAT, Baseline, Filters, Shown, Strongest, read_baseline, read_record
+from zfviz.checks.reading import read_baseline, read_record
+from zfviz.checks.records import FORMAT, Baseline, Filters, Shown, Strongest, Window
 from zfviz.checks.responses import LayerResponses
 from zfviz.checks.subject import Subject
 from zfviz.errors import CheckError, ModelError
@@ -188,11 +189,16 @@ def test_a_record_is_known_by_its_name_or_its_first_byte(audited, tiny: ModelPro
         read_baseline(tmp_path / "b.onnx", [], "cpu", None)
 
 
+WINDOWS = (Window("pool1", "p1", (2, 4, 4), "MaxPool 3x3"),)
+
+
 def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
     """A record with a change."""
     filters = Filters("conv1", "w1", (2, 3), np.ones(2), np.ones((2, 16)))
     shown = Shown(("a", "b"), (0, 1), (Strongest("relu1", "r1", (2, 4, 4), ((0, 1), ())),))
-    content = json.loads(Baseline({"ZX1": {"conv1": 1.0}}, "m", "0", Preprocessing(), (filters,), shown).to_json())
+    content = json.loads(
+        Baseline({"ZX1": {"conv1": 1.0}}, "m", "0", Preprocessing(), (filters,), WINDOWS, shown).to_json()
+    )
     change(content)
     return json.dumps(content).encode()
 
@@ -208,7 +214,7 @@ def test_what_is_changed_below_is_sound() -> None:
     ("change", "said"),
     [
         (lambda r: r.update(format="zfviz-audit-baseline-2"), 'expected JSON with "format"'),
-        (lambda r: r.pop("shown"), "expected the keys format, model, preprocessing, checks, filters, shown"),
+        (lambda r: r.pop("shown"), "expected the keys format, model, preprocessing, checks, filters, windows, shown"),
         (lambda r: r.update(more=1), "expected the keys"),
         (lambda r: r.update(model=[]), "model: found .*; expected a table"),
         (lambda r: r["model"].update(name=3), "expected a text"),
@@ -216,6 +222,10 @@ def test_what_is_changed_below_is_sound() -> None:
         (lambda r: r.update(preprocessing=3), "preprocessing: found 3; expected a table"),
         (lambda r: r["preprocessing"].update(mean=[]), "preprocessing: mean is .*; expected a list of numbers"),
         (lambda r: r["preprocessing"].update(nonsense=1), "preprocessing: unknown key 'nonsense'"),
+        (lambda r: r.update(windows={}), "windows: found {}; expected a list"),
+        (lambda r: r["windows"][0].update(slides=3), "the slides of a window: found 3; expected a text"),
+        (lambda r: r["windows"][0].update(shape=[]), "the shape of pool1: found .*; expected 1 to 8 numbers"),
+        (lambda r: r["windows"][0].pop("name"), "windows: found .*; expected the keys name, tensor, shape, slides"),
         (lambda r: r.update(checks=[1]), "checks: found .*; expected a table"),
         (lambda r: r["checks"].update(ZX1=[1]), "checks ZX1: found .*; expected a table"),
         (lambda r: r["checks"].update(ZX1={"conv1": "much"}), "checks ZX1: found 'much'; expected a number"),
@@ -271,12 +281,12 @@ def test_what_is_no_record_is_said(text: bytes, tmp_path: Path) -> None:
 
 def test_records_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = edited(lambda r: None)
-    monkeypatch.setattr(records, "MAX_BYTES", len(text) - 1)
+    monkeypatch.setattr(reading, "MAX_BYTES", len(text) - 1)
     path = tmp_path / "a.json"
     path.write_bytes(text)
     with pytest.raises(CheckError, match=r"has more than .* bytes"):
         read_baseline(path, [], "cpu", None)
-    monkeypatch.setattr(records, "MAX_BYTES", len(text))
+    monkeypatch.setattr(reading, "MAX_BYTES", len(text))
     record = read_baseline(path, [], "cpu", None)
     monkeypatch.setattr(records, "MAX_BYTES", 100)
     with pytest.raises(CheckError, match="Give the model itself"):

@@ -65,7 +65,8 @@ def test_one_run_writes_several_reports_also_when_it_fails(folder: Path) -> None
     done = Done(folder, "broken.onnx", *wanted, "-o", "main.txt")
     assert done.code == 1
     assert all((folder / f"out.{kind}").stat().st_size for kind in REPORTS)
-    assert (folder / "main.txt").read_text() == (folder / "out.text").read_text() == done.out
+    assert (folder / "main.txt").read_text() == (folder / "out.text").read_text()
+    assert done.out == "broken.onnx: failed (1 error)\n"
     uri = json.loads((folder / "out.sarif").read_text())["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert uri["artifactLocation"]["uri"] == "broken.onnx"
 
@@ -145,6 +146,7 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_done(folder:
     [
         (["--report", "pdf=x.pdf"], "expected FORMAT=FILE"),
         (["--report", "sarif"], "expected FORMAT=FILE"),
+        (["--report", "json=x", "--report", "text=x"], "two reports go to one file"),
         (["--update-baseline"], "needs --baseline FILE.json"),
         (["--update-baseline", "--baseline", "tiny.onnx"], "needs --baseline FILE.json"),
         (["--images", "none"], "is no folder"),
@@ -157,6 +159,13 @@ def test_bad_use_is_said_and_exits_2(options: list[str], said: str, folder: Path
     assert done.code == 2, done.out + done.err
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_what_is_assumed_is_said(folder: Path) -> None:
+    done = Done(folder, "tiny.onnx", "--images", "photos")
+    assert "preprocessing was not found in the model and is assumed: RGB, centre crop" in done.err
+    assert not Done(folder, "tiny.onnx").err
+    assert not Done(folder, "tiny.onnx", "--images", "photos", "--preprocess", "unit").err
 
 
 def test_the_configuration_of_the_folder_counts(folder: Path) -> None:

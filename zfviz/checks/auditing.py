@@ -8,9 +8,10 @@ from typing import Literal, cast
 
 from zfviz.checks.checking import Check, Measurement, Severity, all_checks
 from zfviz.checks.configuring import Config, ConfigLike, FailOn, read_config
-from zfviz.checks.records import Baseline, read_baseline
+from zfviz.checks.reading import read_baseline
+from zfviz.checks.records import Baseline
 from zfviz.checks.subject import Subject
-from zfviz.errors import CheckError, SkipError, UnsupportedError
+from zfviz.errors import CheckError, SkipError, UnsupportedError, ZfvizError
 from zfviz.images.decoding import find_pictures
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.session import Device
@@ -18,7 +19,7 @@ from zfviz.runtime.session import Device
 Status = Literal["passed", "failed", "informed", "skipped"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Finding:
     """A number that is worse than its limit, or than the baseline's.
 
@@ -32,6 +33,9 @@ class Finding:
     limit: float
     against: Literal["limit", "baseline"]
     ignored: str
+
+    def __repr__(self) -> str:
+        return f"<zfviz.Finding {self.check.code} {self.severity}: {self.message}>"
 
     @property
     def layer(self) -> str:
@@ -106,6 +110,18 @@ class Audit:
     def passes(self, fail_on: FailOn) -> bool:
         """Whether no finding is as severe as that."""
         return fail_on == "never" or not any(_RANK[f.severity] <= _RANK[fail_on] for f in self.findings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was assumed of the model's input, and not found in the model; a sentence each."""
+        image, preprocessing = self.model.image, self.model.preprocessing
+        height, width = image.size
+        said = {
+            f"preprocessing was not found in the model and is assumed: {preprocessing.describe(image.channels)}. "
+            "State it with --preprocess.": self.images and preprocessing.source == "assumed",
+            f"the model leaves its input size open; {height}x{width} is assumed.": image.assumed_size,
+        }
+        return tuple(sentence for sentence, holds in said.items() if holds)
 
     def record(self) -> Baseline:
         """What a later audit compares with."""
@@ -196,6 +212,13 @@ def _run(check: Check, subject: Subject, config: Config) -> Result:
         measurements = tuple(check.measure(subject))
     except (SkipError, UnsupportedError) as error:
         return Result(check, (), (), str(error))
+    except Exception as error:
+        if isinstance(error, ZfvizError) or check.module.startswith("zfviz."):
+            raise
+        raise CheckError(
+            f"check {check.code} of {check.module} failed: {error!r}. Mend or remove that package, "
+            f"or set the check's severity to off."
+        ) from error
     # others write checks too
     if any(not isinstance(m, Measurement) for m in cast("tuple[object, ...]", measurements)):
         raise CheckError(f"check {check.code} gave {measurements!r}; expected measurements.")

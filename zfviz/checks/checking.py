@@ -1,7 +1,7 @@
 """What a check is: a question, a number for each layer, and what number is too much."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, get_args
@@ -39,7 +39,7 @@ class Measurement:
     said: str
     channels: tuple[int, ...] = ()
     image: str = ""
-    picture: Callable[[], Image.Image] | None = None
+    picture: Callable[[], Image.Image] | None = field(default=None, repr=False)
 
 
 Measure = Callable[["Subject"], Iterable[Measurement]]
@@ -66,6 +66,11 @@ class Check:
     drift: float | None
     needs: tuple[Need, ...]
     measure: Measure
+
+    @property
+    def module(self) -> str:
+        """The name of the module that it is from."""
+        return str(getattr(self.measure, "__module__", ""))
 
     def is_beyond(self, value: float, limit: float) -> bool:
         """Whether a number is worse than a limit; one that is no number is."""

@@ -1,28 +1,21 @@
 """Checks of comparison: what is not as it was in the baseline, a record or another model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from zfviz.checks.before_after import before_and_after
 from zfviz.checks.checking import Measurement, check
-from zfviz.checks.evidence import listed
+from zfviz.checks.evidence import listed, numbered
 from zfviz.checks.kernels import FILTERING
 from zfviz.checks.pairing import paired
-from zfviz.checks.records import Baseline, Filters, Strongest
+from zfviz.checks.records import Baseline, Filters, Strongest, Window
 from zfviz.checks.responses import LayerResponses, look
 from zfviz.checks.subject import SHOWN, Subject
-from zfviz.errors import SkipError, ZfvizError
+from zfviz.errors import SkipError
 from zfviz.graph.layers import Layer
-from zfviz.report.fields import fitted, inside, place, view_of
-from zfviz.report.lettering import font, shorten
-from zfviz.report.pixels import GREY, display_scale, render
-from zfviz.report.sheet import Cell
 from zfviz.runtime.loading import Model
-from zfviz.runtime.session import Device
-from zfviz.studies.project import open_forward, project
+from zfviz.studies.project import open_forward
 from zfviz.studies.selection import class_layer
 
 MOVED = 0.1
@@ -51,12 +44,7 @@ FLOOR = 10.0
 CEILING = 150.0
 """Decibels, where nothing differs: more than the 24 bits of a float can tell apart."""
 
-PICTURED = 4
-"""Channels that are drawn."""
-
-_CELL, _GAP, _SMALL, _LEFT = 140, 12, 13, 60
 _TINY = 1e-38  # a norm that is as good as none
-_INK, _ZERO = "#1a1a1a", f"#{GREY:02x}{GREY:02x}{GREY:02x}"
 
 
 @check(
@@ -79,7 +67,7 @@ def moved_filters(subject: Subject) -> Iterator[Measurement]:
         channels = _ordered(-distances / np.maximum(before.norms, _TINY), moved)
         farthest = f", farthest first: {listed(channels)}" * bool(channels)
         said = f"{len(channels)} of {len(moved)} filters moved by more than {MOVED:.0%} of their norm{farthest}"
-        drawn = _before_and_after(subject, before.name, now.name, dict.fromkeys(channels, 0))
+        drawn = before_and_after(subject, before.name, now.name, dict.fromkeys(channels, 0))
         yield Measurement(now.name, len(channels) / len(moved), said, channels, picture=drawn)
 
 
@@ -123,6 +111,25 @@ def changed_preprocessing(subject: Subject) -> Iterator[Measurement]:
     """How many settings of the preprocessing, such as its mean or the order of colours, give other values."""
     changes = _baseline(subject).preprocessing.changes(subject.preprocessing)
     yield Measurement("", float(len(changes)), listed(changes) or subject.preprocessing.describe())
+
+
+@check(
+    "ZF508",
+    "changed-windows",
+    "Do convolutions and pools slide as they did in the baseline?",
+    group="baseline",
+    unit="layers",
+    source="zfviz",
+    severity="warning",
+    limit=0,
+    needs=["baseline"],
+)
+def changed_windows(subject: Subject) -> Iterator[Measurement]:
+    """How many layers have windows of another size, or other strides, pads, dilations or groups."""
+    pairs = paired(_baseline(subject).windows, [*Window.of(subject.model)])
+    changes = [f"{b.name} was {a.slides} and is {b.slides}" for a, b in pairs if a.slides != b.slides]
+    same = f"the windows of {numbered(len(pairs), 'layer')} slide as they did"
+    yield Measurement("", float(len(changes)), "; ".join(changes) or same)
 
 
 @check(
@@ -178,13 +185,17 @@ def top1_agreement(subject: Subject) -> Iterator[Measurement]:
     common, shown, top1 = _common(subject), _baseline(subject).shown, subject.responses.top1
     if shown is None or shown.top1 is None or top1 is None:
         raise SkipError("the baseline has no classes of pictures")
-    flipped = [now for before, now in common.items() if shown.top1[before] != top1[now]]
+    flipped = [(before, now) for before, now in common.items() if shown.top1[before] != top1[now]]
     if len(common) < ENOUGH and len(flipped) < FLIPPED:
         raise _too_few(common)
-    names = [subject.responses.names[image] for image in flipped]
+    changes = [
+        f"{subject.responses.names[now]} ({_class(subject, shown.top1[before])} to {_class(subject, top1[now])})"
+        for before, now in flipped
+    ]
     said = f"{len(flipped)} of the {len(common)} pictures that both saw changed their class"
-    said += f": {listed(names)}" * bool(names)
-    yield Measurement("", 1 - len(flipped) / len(common), said, image=names[0] if names else "")
+    said += f": {listed(changes)}" * bool(changes)
+    image = subject.responses.names[flipped[0][1]] if flipped else ""
+    yield Measurement("", 1 - len(flipped) / len(common), said, image=image)
 
 
 @check(
@@ -214,7 +225,7 @@ def signal_to_noise(subject: Subject) -> Iterator[Measurement]:
         noisy = ~(noise <= signal / 10 ** (FLOOR / 10))
         channels = () if value >= FLOOR else _ordered(-noise, noisy)
         said = f"signal over noise for {shown}" + f", the noise is mostly of {listed(channels)}" * bool(channels)
-        drawn = _before_and_after(subject, before.name, now.name, dict.fromkeys(channels, 0))
+        drawn = before_and_after(subject, before.name, now.name, dict.fromkeys(channels, 0))
         yield Measurement(now.name, value, said, channels, picture=drawn)
 
 
@@ -240,6 +251,10 @@ def new_dead_channels(subject: Subject) -> Iterator[Measurement]:
         dead = {channel: alive[channel][0] for channel in never if len(alive[channel]) >= ALIVE}
         said = f"{len(dead)} of {len(alive)} channels fell silent for the {len(common)} pictures that both saw"
         yield _shown_by(subject, before.name, seen.layer.name, dead, len(dead) / len(alive), said)
+
+
+def _class(subject: Subject, index: int) -> str:
+    return subject.model.labels.get(index, str(index))
 
 
 def _baseline(subject: Subject) -> Baseline:
@@ -291,7 +306,7 @@ def _shown_by(
     """A measurement of these channels, each of which an image shows."""
     said += f": {listed([*images])}" * bool(images)
     image = subject.responses.names[next(iter(images.values()))] if images else ""
-    return Measurement(now, value, said, tuple(images), image, _before_and_after(subject, before, now, images))
+    return Measurement(now, value, said, tuple(images), image, before_and_after(subject, before, now, images))
 
 
 def _compared(model: Model) -> list[Layer]:
@@ -329,59 +344,3 @@ def _activations(subject: Subject, layers: Sequence[Layer]) -> Iterator[list[np.
 def _decibels(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(noise == 0, CEILING, np.clip(10 * np.log10(signal / noise), -CEILING, CEILING))
-
-
-def _before_and_after(
-    subject: Subject, before: str, now: str, images: Mapping[int, int]
-) -> partial[Image.Image] | None:
-    """What draws the first few of these channels, each for its image; None where there is no model or no image."""
-    model = _baseline(subject).model
-    if model is None or not (images and subject.paths):
-        return None
-    shown = [(channel, subject.paths[image]) for channel, image in images.items()][:PICTURED]
-    whose = [("before", model, before), ("after", subject.model, now)]
-    return partial(_draw, whose, shown, subject.device, subject.threads)
-
-
-def _draw(
-    whose: Sequence[tuple[str, Model, str]], shown: Sequence[tuple[int, Path]], device: Device, threads: int | None
-) -> Image.Image:
-    """The projections of channels' strongest units, a row for each model's layer, a column for each channel and its
-    picture. An RGB picture; each projection is scaled to itself, and grey is zero.
-    """
-    step = _CELL + _GAP
-    sheet = Image.new("RGB", (_LEFT + len(shown) * step, len(whose) * step + 2 * _GAP + _SMALL), "white")
-    pen = ImageDraw.Draw(sheet)
-    for row, (when, model, layer) in enumerate(whose):
-        pen.text((_GAP, _GAP + row * step + _CELL // 2), when, fill=_INK, font=font(_SMALL), anchor="lm")
-        for column, (channel, picture) in enumerate(shown):
-            tile = _projection(model, layer, channel, picture, device, threads)
-            sheet.paste(tile, (_LEFT + column * step, _GAP + row * step))
-    for column, (channel, picture) in enumerate(shown):
-        caption = shorten(f"{channel}: {picture.name}", _SMALL, _CELL)
-        base = len(whose) * step + _GAP + _SMALL
-        pen.text((_LEFT + column * step, base), caption, fill=_INK, font=font(_SMALL), anchor="ls")
-    return sheet
-
-
-def _projection(
-    model: Model, layer: str, channel: int, picture: Path, device: Device, threads: int | None
-) -> Image.Image:
-    """The projection of the channel's strongest unit, cut to its field; a word where there is none."""
-    try:
-        found = project(model, picture, layer, [channel], device=device, threads=threads, scores=False)
-        pixels, unit, whose = found.pixels[0], found.units[0], model.layer(layer)
-        if found.activations[0] and pixels.any():
-            field = whose.box(unit.y, unit.x, model.image.size) if whose.has_map and whose.followed else None
-            view = view_of(Cell(pixels, field, (), local=whose.has_map).shown(), *model.image.size)
-            if box := inside(view, *model.image.size):
-                top, left, bottom, right = box
-                part = pixels[:, top:bottom, left:right]
-                tile = render(part, display_scale(part), model.preprocessing.colour)
-                return place(tile, box, view, fitted(view[2] - view[0], view[3] - view[1], _CELL), _ZERO)
-        word = "dead" if not found.activations[0] else "dark"
-    except (ZfvizError, ValueError):
-        word = "no projection"
-    tile = Image.new("RGB", (_CELL, _CELL), _ZERO)
-    ImageDraw.Draw(tile).text((_CELL / 2, _CELL / 2), word, fill="white", font=font(_SMALL), anchor="mm")
-    return tile

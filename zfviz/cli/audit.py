@@ -114,6 +114,8 @@ def audit(
     for _, file in files:
         # not after all the work
         writable(file)
+    if len({file.absolute() for _, file in files}) < len(files):
+        raise click.UsageError("two reports go to one file; expected a file for each.")
 
     def one(model: str) -> bool:
         loaded = load(model, input_shape, preprocess, inputs)
@@ -123,7 +125,10 @@ def audit(
             write_atomically(file, render(found, kind).encode())
         if update_baseline and baseline:
             write_atomically(Path(baseline), found.record().to_json().encode())
-        write(render(found, "text" if output else format_))
+        for warning in found.warnings:
+            click.echo(f"zfviz: {visible(warning)}", err=True)
+        # where the report is in a file, its first line alone
+        write(render(found, "text").partition("\n")[0] + "\n" if output else render(found, format_))
         return found.ok
 
     # one alone says what is wrong in the way of all commands

@@ -15,7 +15,7 @@ SCHEMA = "urn:zfviz:audit:1"
 
 def write(audit: Audit) -> str:
     """All of an audit, in ASCII. A number that JSON cannot hold is null, and its text stands beside it."""
-    model, severities = audit.model, [finding.severity for finding in audit.findings]
+    model, before, severities = audit.model, audit.subject.baseline, [finding.severity for finding in audit.findings]
     content = {
         "schema": SCHEMA,
         "versions": versions(),
@@ -24,7 +24,10 @@ def write(audit: Audit) -> str:
             "name": _text(model.name),
             "sha256": model.source.sha256,
             "input": {"name": _text(model.image.name), "shape": [int(size) for size in model.image.shape]},
+            "preprocessing": model.preprocessing.to_json() | {"source": _text(model.preprocessing.source)},
         },
+        "baseline": before and {"name": _text(before.name), "sha256": _text(before.sha256)},
+        "warnings": list(audit.warnings),
         "images": audit.images,
         "fail_on": audit.fail_on,
         "ok": audit.ok,

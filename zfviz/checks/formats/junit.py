@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from zfviz.checks.auditing import Audit, Finding, Result
-from zfviz.checks.formats.wording import printable, sentence, worst
+from zfviz.checks.formats.wording import facts, printable, sentence, worst
 from zfviz.runtime.session import versions
 
 MOST = 200
@@ -21,7 +21,8 @@ def write(audit: Audit) -> str:
     root = ElementTree.Element("testsuites", {"name": "zfviz audit", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
     properties = ElementTree.SubElement(suite, "properties")
-    told = {"sha256": audit.model.source.sha256, "images": str(audit.images), "fail-on": audit.fail_on, **versions()}
+    told = {"sha256": audit.model.source.sha256, "images": str(audit.images), "fail-on": audit.fail_on}
+    told |= {name.lower(): text for name, text in facts(audit).items()} | versions()
     for key, value in told.items():
         ElementTree.SubElement(properties, "property", {"name": key, "value": value})
     for result in audit.results:

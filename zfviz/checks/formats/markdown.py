@@ -5,7 +5,20 @@ from collections.abc import Iterable
 
 from zfviz.checks.auditing import Audit, Finding, Result
 from zfviz.checks.evidence import numbered
-from zfviz.checks.formats.wording import expected, fit, ignored, number, overview, printable, sentence, tally, verdict
+from zfviz.checks.formats.wording import (
+    expected,
+    facts,
+    fit,
+    ignored,
+    number,
+    overview,
+    printable,
+    sentence,
+    tally,
+    tone,
+    verdict,
+    worst,
+)
 from zfviz.runtime.session import versions
 
 LONGEST = 60_000
@@ -20,16 +33,16 @@ _SPECIAL = re.compile(r"[^\w\s%()+,./;=?'\":-]|_|:(?!\s)|(?<=[wW])\.")
 
 def write(audit: Audit) -> str:
     """The verdict, a table of findings, and a table of all checks to unfold."""
-    facts = " · ".join(f"{name} {version}" for name, version in versions().items())
+    told = " · ".join(f"{name} {text}" for name, text in [*facts(audit).items(), *versions().items()])
     lines = [
-        f"### {_SIGNS[verdict(audit)]} zfviz audit of {code(audit.path)}: {verdict(audit)}",
+        f"### {_SIGNS[tone(audit)]} zfviz audit of {code(audit.path)}: {verdict(audit)}",
         "",
         f"{tally(audit)}; {overview(audit)}.",
         *_findings(audit),
         *_ignored(audit),
         *_checks(audit),
         "",
-        f"<sub>{escaped(facts)} · SHA-256 {code(audit.model.source.sha256 or 'unknown')}</sub>",
+        f"<sub>{escaped(told, LONGEST)} · SHA-256 {code(audit.model.source.sha256 or 'unknown')}</sub>",
     ]
     return "\n".join(lines) + "\n"
 
@@ -74,13 +87,13 @@ def _checks(audit: Audit) -> list[str]:
 
 
 def _check_row(result: Result) -> str:
-    worst = result.worst
-    where = f" in {code(worst.layer, 60)}" if worst and worst.layer else ""
+    found = result.worst
+    where = f" in {code(found.layer, 60)}" if found and found.layer else ""
     return _cells(
-        f"{_SIGNS[result.status]} {result.status}",
+        _SIGNS[min(result.counted, key=worst).severity if result.counted else result.status],
         f"{escaped(result.check.code)} {escaped(result.check.name)}",
         escaped(result.check.question),
-        escaped(number(worst.value)) + where if worst else escaped(result.skipped),
+        escaped(number(found.value)) + where if found else escaped(result.skipped),
         escaped(expected(result.check)),
     )
 

@@ -17,13 +17,14 @@ from zfviz.checks.formats.elements import Html, element, join, void
 from zfviz.checks.formats.wording import (
     about,
     expected,
+    facts,
     ignored,
-    input_of,
     number,
     overview,
     printable,
     sentence,
     tally,
+    tone,
     verdict,
     worst,
 )
@@ -118,19 +119,19 @@ def _picture(measurement: Measurement) -> Html:
 
 
 def _banner(audit: Audit) -> Html:
-    facts = {
+    told = {
         "Model": audit.model.name,
-        "Input": input_of(audit),
+        **facts(audit),
         "SHA-256": audit.model.source.sha256 or "unknown",
         "Fails on": audit.fail_on,
     }
     return element(
         "header",
         element("p", "zfviz audit", class_="eyebrow"),
-        element("h1", _name(audit.path), " ", element("span", verdict(audit), class_=f"badge {verdict(audit)}")),
+        element("h1", _name(audit.path), " ", element("span", verdict(audit), class_=f"badge {tone(audit)}")),
         element("p", f"{tally(audit).capitalize()}. {overview(audit)}.", class_="lead"),
-        _facts(facts),
-        class_=verdict(audit),
+        _facts(told),
+        class_=tone(audit),
     )
 
 
@@ -198,7 +199,7 @@ def _check(result: Result, pictures: Pictures) -> Html:
             " ",
             check.name,
             " ",
-            element("span", result.status, class_=f"badge {_tone(result)}"),
+            element("span", _tone(result), class_=f"badge {_tone(result)}"),
         ),
         element("p", check.question, class_="question"),
         *([element("p", f"Did not run: {result.skipped}.")] if result.skipped else []),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from zfviz.checks.auditing import Audit, Finding, Result
 from zfviz.checks.checking import SEVERITIES
-from zfviz.checks.formats.wording import expected, ignored, number, overview, printable, sentence, tally, verdict
+from zfviz.checks.formats.wording import expected, facts, ignored, number, overview, printable, sentence, tally, verdict
 
 MOST = 1000
 """How many findings of one severity are listed."""
@@ -14,14 +14,22 @@ _NAME = 40  # characters of a name in the table
 
 def write(audit: Audit) -> str:
     """One line a finding, by severity, then a table of the checks. It holds no control character but the newline."""
-    lines = [f"{printable(audit.path)}: {verdict(audit)} ({tally(audit)})", overview(audit)]
+    told = [f"{name.lower()} {text}" for name, text in facts(audit).items()]
+    lines = [f"{printable(audit.path)}: {verdict(audit)} ({tally(audit)})", overview(audit), "; ".join(told)]
     for severity in SEVERITIES:
         found = [finding for finding in audit.findings if finding.severity == severity]
         lines += _listed(f"{severity}s", found)
     lines += _listed("ignored", ignored(audit))
-    if audit.results:
-        rows = [("CODE", "CHECK", "STATUS", "WORST", "EXPECTED", "LAYER"), *map(_row, audit.results)]
+    ran = [result for result in audit.results if not result.skipped]
+    if ran:
+        rows = [("CODE", "CHECK", "STATUS", "WORST", "EXPECTED", "COUNTS", "LAYER"), *map(_row, ran)]
         lines += ["", *_aligned(rows)]
+    reasons: dict[str, list[str]] = {}
+    for result in audit.results:
+        if result.skipped:
+            reasons.setdefault(result.skipped, []).append(printable(result.check.code, _NAME))
+    lines += [""] * bool(reasons)
+    lines += [f"skipped, {printable(reason)}: {', '.join(codes)}" for reason, codes in reasons.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -39,14 +47,14 @@ def _reason(finding: Finding) -> str:
 
 def _row(result: Result) -> tuple[str, ...]:
     check, worst = result.check, result.worst
-    where = result.skipped or (worst.layer if worst else "")
     return (
         printable(check.code, _NAME),
         printable(check.name, _NAME),
-        result.status,
+        "found" if result.status == "failed" else result.status,
         number(worst.value) if worst else "",
         expected(check),
-        printable(where, 2 * _NAME),
+        printable(check.unit, _NAME),
+        printable(worst.layer if worst else "", 2 * _NAME),
     )
 
 

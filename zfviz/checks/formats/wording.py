@@ -59,6 +59,19 @@ def verdict(audit: Audit) -> str:
     return "passed" if audit.ok else "failed"
 
 
+def tone(audit: Audit) -> str:
+    """ "passed", "failed", or "warning" for what passed but has findings that are more than notes."""
+    return "warning" if audit.ok and any(f.severity != "note" for f in audit.findings) else verdict(audit)
+
+
+def facts(audit: Audit) -> dict[str, str]:
+    """What an audit is of, by name: the model's input, how pictures became that, what it is compared with."""
+    before, preprocessing = audit.subject.baseline, audit.model.preprocessing
+    how = f"{preprocessing.describe(audit.model.image.channels)} ({preprocessing.source})"
+    named = f"{before.name or 'unnamed'} {before.sha256[:12]}".strip() if before else "none"
+    return {"Input": input_of(audit), "Preprocessing": printable(how), "Baseline": printable(named)}
+
+
 def tally(audit: Audit) -> str:
     """How many findings there are, such as "1 error, 2 warnings, 3 ignored"."""
     severities = [finding.severity for finding in audit.findings]
@@ -67,9 +80,10 @@ def tally(audit: Audit) -> str:
 
 
 def overview(audit: Audit) -> str:
-    """What was checked, such as "31 checks: 2 failed, 20 passed, 9 skipped; 60 images"."""
+    """What was checked, such as "31 checks: 2 with findings, 20 passed, 9 skipped; 60 images"."""
     statuses = [result.status for result in audit.results]
-    parts = [f"{n} {s}" for s in ("failed", "passed", "informed", "skipped") if (n := statuses.count(s))]
+    words = {"failed": "with findings", "passed": "passed", "informed": "informed", "skipped": "skipped"}
+    parts = [f"{n} {word}" for status, word in words.items() if (n := statuses.count(status))]
     checks = ": ".join([numbered(len(statuses), "check"), *([", ".join(parts)] if parts else [])])
     return f"{checks}; {numbered(audit.images, 'image')}"
 
