@@ -16,6 +16,7 @@ from showing import PLAIN, biased, is_finding, measured, pictures, spelled
 import zfviz
 from zfviz.checks.auditing import audit
 from zfviz.checks.behaviour import SEED, differing_bits, margin, shifted, spearman
+from zfviz.checks.subject import spread
 from zfviz.errors import SkipError, UnsupportedError
 from zfviz.graph import rules
 from zfviz.runtime.verify import find_residuals
@@ -269,3 +270,9 @@ def test_a_model_without_a_map_is_still_audited(shown: list[Path]) -> None:
 )
 def test_rank_correlation(first: Sequence[float], second: Sequence[float], expected: float) -> None:
     assert spearman(np.array(first), np.array(second)) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(("count", "most", "expected"), [(3, 8, [0, 1, 2]), (8, 8, [*range(8)]), (10, 4, [0, 2, 5, 7])])
+def test_some_pictures_are_of_the_whole_folder(count: int, most: int, expected: list[int]) -> None:
+    assert spread(range(count), most) == expected
+    assert spread([], most) == []

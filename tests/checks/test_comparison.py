@@ -317,7 +317,7 @@ def test_the_noise_is_said_to_be_of_the_channels_with_most_of_it(tiny: ModelProt
 
     noisy = told(compare(with_weights(scale), tiny, pictures), "ZF504")["relu1"]
     assert noisy.channels == (3, 5)
-    assert noisy.said == "signal over noise for the first 8 pictures, the noise is mostly of 3, 5"
+    assert noisy.said == "signal over noise for 8 pictures, the noise is mostly of 3, 5"
 
 
 def test_activations_that_are_no_numbers_are_a_finding(tiny: ModelProto, compare) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from zfviz.checks.checking import Measurement, check
 from zfviz.checks.responses import look
-from zfviz.checks.subject import Subject
+from zfviz.checks.subject import Subject, spread
 from zfviz.errors import LayerError, ModelError, SkipError
 from zfviz.graph.layers import Layer
 from zfviz.report.pixels import Colour, display_scale, picture_of, render
@@ -83,7 +83,7 @@ def shift_agreement(subject: Subject) -> Iterator[Measurement]:
     """The share of pictures of which two crops get the same class, shifted by less than 32 of 224 pixels along each
     side.
     """
-    scores, paths = subject.scores, subject.paths[:SHIFTED]
+    scores, paths = subject.scores, spread(subject.paths, SHIFTED)
     assert scores is not None
     session = open_forward(subject.model, [scores.tensor], subject.device, subject.threads)
     offsets = np.random.default_rng(SEED).integers(0, margin(subject.model), (len(paths), 2, 2))
@@ -123,7 +123,7 @@ def projection_and_occlusion(subject: Subject) -> Iterator[Measurement]:
     session = open_forward(model, [layer.tensor], subject.device, subject.threads)
     found = [
         occlusion
-        for batch in _each(subject.first, OCCLUDED)
+        for batch in _each(subject.some, OCCLUDED)
         if (occlusion := _occlude(batch, layer, projector, session)) is not None
     ]
     if not found:
@@ -298,8 +298,8 @@ def _deepest(model: Model) -> Layer:
 
 
 def _each(batch: Batch, most: int) -> Iterator[Batch]:
-    """The first images of a batch, each by itself."""
-    for row in range(min(most, len(batch.array))):
+    """Some images of a batch, each by itself."""
+    for row in spread(range(len(batch.array)), most):
         one = slice(row, row + 1)
         yield replace(
             batch, array=batch.array[one], views=batch.views[one], names=batch.names[one], stems=batch.stems[one]

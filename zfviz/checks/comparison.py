@@ -219,7 +219,7 @@ def signal_to_noise(subject: Subject) -> Iterator[Measurement]:
         raise SkipError("the models take images of different size; expected pictures to scale (--images)")
     earlier = Subject(model, subject.paths, None, subject.device, subject.threads)
     pairs = [pair for pair in paired(_compared(model), _compared(subject.model)) if pair[0].shape == pair[1].shape]
-    shown = f"the first {min(SHOWN, len(subject.paths))} pictures" if subject.paths else "an image of noise"
+    shown = numbered(min(SHOWN, len(subject.paths)), "picture") if subject.paths else "an image of noise"
     for (before, now), (signal, noise) in zip(pairs, _powers(earlier, subject, pairs), strict=True):
         value = float(_decibels(signal.sum(), noise.sum()))
         noisy = ~(noise <= signal / 10 ** (FLOOR / 10))
@@ -319,7 +319,7 @@ def _compared(model: Model) -> list[Layer]:
 
 def _powers(before: Subject, now: Subject, pairs: Sequence[tuple[Layer, Layer]]) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each pair of layers the power of the first one's activations, and of what the second one's differ by: of
-    each channel, over the first few images.
+    each channel, over a few images.
     """
     signals, noises = ([np.zeros(layer.shape[0]) for layer, _ in pairs] for _ in range(2))
     if not pairs:
@@ -334,9 +334,9 @@ def _powers(before: Subject, now: Subject, pairs: Sequence[tuple[Layer, Layer]])
 
 
 def _activations(subject: Subject, layers: Sequence[Layer]) -> Iterator[list[np.ndarray]]:
-    """The activations of the layers for each of the first few images, or for noise: float64 [C, places]."""
+    """The activations of the layers for each of a few images, or for noise: float64 [C, places]."""
     session = open_forward(subject.model, [layer.tensor for layer in layers], subject.device, subject.threads)
-    for image in subject.first.array if subject.paths else subject.image():
+    for image in subject.some.array if subject.paths else subject.image():
         values = look(subject.model, session, image[None], layers)
         yield [values[layer.tensor].astype(np.float64).reshape(layer.shape[0], -1) for layer in layers]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,8 +19,16 @@ from zfviz.runtime.session import Device
 from zfviz.studies.inputs import Batch, read_batch
 from zfviz.studies.selection import class_layer
 
+Item = TypeVar("Item")
+
 SHOWN = 8
 """How many of the images the checks look at that run the model many times for each."""
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many, evenly over all: names often begin with a class, and the first ones are all of one."""
+    count = min(most, len(items))
+    return [items[place * len(items) // count] for place in range(count)]
 
 
 class Subject:
@@ -64,13 +73,13 @@ class Subject:
         return see(self.model, self.paths, self.device, self.threads)
 
     @cached_property
-    def first(self) -> Batch:
-        """The first few images, ready for the model."""
-        return read_batch(self.model, list(self.paths[:SHOWN]))
+    def some(self) -> Batch:
+        """A few of the images, from the first name to the last, ready for the model."""
+        return read_batch(self.model, spread(self.paths, SHOWN))
 
     def image(self) -> np.ndarray:
         """One image as the model takes it, [1, ...]: the first, or seeded noise of the size of a picture's values."""
         if self.paths:
-            return self.first.array[:1]
+            return self.some.array[:1]
         noise = np.random.default_rng(2013).uniform(0, 255, (*self.model.image.size, 3)).astype(np.uint8)
         return read_batch(self.model, Image.fromarray(noise)).array
