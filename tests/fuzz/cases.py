@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from fuzz import file_mutations, model_mutations, seeds
+from fuzz import file_mutations, model_mutations, records, seeds
 from fuzz.words import NAMES
 from onnx import ModelProto, helper
 from PIL import Image
@@ -166,6 +166,11 @@ def damaged_array(rng: Random) -> Case:
     return Case("array", {"value.npy": file_mutations.npy(rng)})
 
 
+def damaged_record(rng: Random) -> Case:
+    """A record that an audit is to compare with."""
+    return Case("record", {"record.json": records.record(rng)}, {"shown": rng.random() < 0.5})
+
+
 MAKERS: tuple[Callable[[Random], Case], ...] = (
     *[damaged_model] * 9,
     *[damaged_bytes] * 3,
@@ -173,7 +178,7 @@ MAKERS: tuple[Callable[[Random], Case], ...] = (
     damaged_node,
     outside_data,
     *[damaged_config, config_mapping, damaged_preprocessing],
-    *[damaged_labels, damaged_array],
+    *[damaged_labels, damaged_array, damaged_record],
 )
 """By the last digits of a case's number: which kind it is of."""
 
@@ -312,6 +317,10 @@ def _run_array(folder: Path, options: dict[str, Any]) -> None:
     zfviz.load(_model_of_two(), inputs={"more": folder / "value.npy"}, preprocessing="unit")
 
 
+def _run_record(folder: Path, options: dict[str, Any]) -> None:
+    records.compare_with(folder / "record.json", options)
+
+
 RUNNERS: dict[str, Callable[[Path, dict[str, Any]], None]] = {
     "model": _run_model,
     "outside": _run_model,
@@ -320,4 +329,5 @@ RUNNERS: dict[str, Callable[[Path, dict[str, Any]], None]] = {
     "preprocessing": _run_preprocessing,
     "labels": _run_labels,
     "array": _run_array,
+    "record": _run_record,
 }

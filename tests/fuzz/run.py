@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--failed", type=Path, default=Path("fuzz-failed"), help="where failing inputs are saved")
     parser.add_argument("--until", help="stop at this time of the day, as 01:05")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of processor time that a case may take")
+    parser.add_argument("--longest", type=int, default=LONGEST, help="seconds by the clock that a case may take")
     parser.add_argument("--memory", type=int, default=MEMORY, help="in bytes that a case may take")
     parser.add_argument("--plant", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
@@ -63,6 +64,7 @@ def main() -> None:
             options.failed,
             until=options.until,
             seconds=options.seconds,
+            longest=options.longest,
             memory=options.memory,
         )
         print(found.table())
@@ -108,13 +110,14 @@ def run(
     failed: Path,
     until: str | None = None,
     seconds: int = SECONDS,
+    longest: int = LONGEST,
     memory: int = MEMORY,
     plant: bool = False,
 ) -> Statistics:
     """Run the cases in `jobs` workers, each of which takes every so-many-th of them."""
     statistics = Statistics()
     began = time.monotonic()
-    workers = [Worker(seed, start + job, start + cases, jobs, seconds, memory, plant) for job in range(jobs)]
+    workers = [Worker(seed, start + job, start + cases, jobs, seconds, longest, memory, plant) for job in range(jobs)]
     last = began
     while workers:
         ready, _, _ = select.select([w.pipe for w in workers], [], [], 0.05)
@@ -156,9 +159,11 @@ def _count(statistics: Statistics, report: dict[str, Any], seed: int, failed: Pa
 class Worker:
     """A process that runs cases, one after the other; it is replaced when it dies, or has run enough of them."""
 
-    def __init__(self, seed: int, first: int, end: int, step: int, seconds: int, memory: int, plant: bool) -> None:
+    def __init__(
+        self, seed: int, first: int, end: int, step: int, seconds: int, longest: int, memory: int, plant: bool
+    ) -> None:
         self.seed, self.next, self.end, self.step = seed, first, end, step
-        self.seconds, self.memory, self.plant = seconds, memory, plant
+        self.seconds, self.longest, self.memory, self.plant = seconds, longest, memory, plant
         self.done = False
         self.current: dict[str, Any] | None = None
         self._start()
@@ -181,7 +186,7 @@ class Worker:
         if self.current is not None:
             waited = time.monotonic() - self.current["began"]
             worked = _processor_time(self.process.pid) - self.current["worked"]
-            if waited > LONGEST or worked > self.seconds + GRACE:
+            if waited > self.longest or worked > self.seconds + GRACE:
                 killed = "hang"
             elif (used := _memory(self.process.pid)) > self.memory:
                 killed = "memory"
