@@ -33,6 +33,15 @@ def test_alexnet_aliases_more_and_sees_less_of_the_middle_than_zfnet() -> None:
     assert zfnet["ZF108", "conv1"].value == pytest.approx(16 / 9)
 
 
+def spread(weight: np.ndarray, dilations: Sequence[int]) -> np.ndarray:
+    """Filters as they lie on the map, with zeros between their weights."""
+    down, across = dilations
+    height, width = ((side - 1) * step + 1 for side, step in zip(weight.shape[2:], dilations, strict=True))
+    out = np.zeros((*weight.shape[:2], height, width), weight.dtype)
+    out[:, :, ::down, ::across] = weight
+    return out
+
+
 def with_stride(stride: int) -> ModelProto:
     """The first layers of ZFNet, with another stride in its first convolution."""
     model = planted(trunk(4), {})
@@ -69,6 +78,14 @@ def test_the_bands_are_shares_of_the_whole_spectrum() -> None:
     assert f"is {low:.0%} low, {1 - low - high:.0%} middle, {high:.0%} high" in said
 
 
+@pytest.mark.parametrize("dilations", [(2, 2), (3, 1)])
+def test_a_dilated_filter_has_the_bands_of_what_lies_on_the_map(dilations: tuple[int, int]) -> None:
+    weight = waves(7, (0, 0), (0.1, 0.1), (0.4, 0.2)) + 0.1 * noise(3, 3, 7, 7)
+    dilated = measured(one_layer("Conv", weight, dilations=dilations), "ZF106")["layer"]
+    plain = measured(one_layer("Conv", spread(weight, dilations)), "ZF106")["layer"]
+    assert (dilated.value, dilated.said, dilated.channels) == (plain.value, plain.said, plain.channels)
+
+
 def test_noise_has_the_bands_that_are_said_of_it() -> None:
     said = measured(one_layer("Conv", noise(400, 3, 9, 9)), "ZF106")["layer"].said
     found, expected = said.partition("their energy is ")[2].split(", where white noise is ")
@@ -82,11 +99,12 @@ def test_only_layers_that_read_the_image_are_asked_for_frequencies() -> None:
     assert measured(one_layer("Conv", noise(8, 3, 1, 1)), "ZF106") == {}
 
 
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 2), (1, 3)])
 @pytest.mark.parametrize("strides", [(2, 2), (4, 4), (2, 3), (1, 2)])
-def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int]) -> None:
+def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int], dilations: tuple[int, int]) -> None:
     weight = waves(9, (0, 0), (0.1, 0.3), (0.3, 0.1), (0.2, 0.2)) + 0.2 * noise(4, 3, 9, 9)
     size = 1200
-    power = (np.abs(np.fft.fft2(weight, (size, size))) ** 2).sum(axis=1)
+    power = (np.abs(np.fft.fft2(spread(weight, dilations), (size, size))) ** 2).sum(axis=1)
     y, x = (np.abs(np.fft.fftfreq(size)) for _ in range(2))
     # what lies on the edge belongs to both sides
     inside_y, inside_x = (
@@ -94,9 +112,18 @@ def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int]) -> Non
         for f, s in zip((y, x), strides, strict=True)
     )
     kept = np.einsum("nyx,y,x->n", power, inside_y, inside_x) / power.sum(axis=(1, 2))
-    found = measured(one_layer("Conv", weight, strides=strides), "ZF107")["layer"]
+    found = measured(one_layer("Conv", weight, strides=strides, dilations=dilations), "ZF107")["layer"]
     assert found.value == pytest.approx(1 - kept.mean(), abs=1e-4)
-    assert found.channels == tuple(np.argsort(kept))
+    assert len(found.channels) == 4
+    assert np.diff(kept[list(found.channels)]).min() > -1e-4
+
+
+def test_weights_that_lie_a_stride_apart_alias_as_single_pixels_do() -> None:
+    ones = np.ones((4, 3, 3, 3), np.float32)
+    found = [
+        measured(one_layer("Conv", ones, strides=[2, 2], dilations=[d, d]), "ZF107")["layer"].value for d in (1, 2)
+    ]
+    assert found == pytest.approx([0.145, 0.75], abs=1e-3)
 
 
 @pytest.mark.parametrize(("stride", "share"), [(2, 0.75), (4, 0.9375)])
@@ -129,6 +156,16 @@ def test_spectra_are_drawn_below_their_filters(stride: int, side: int) -> None:
     high, low = (pixels[top + 1 : bottom, x + 1 : x + side - 1, 1].mean() for x in (left, left + 106))
     assert low > 40
     assert high < low / 4
+
+
+def test_the_spectrum_of_a_dilated_filter_is_drawn_as_it_is_on_the_map() -> None:
+    weight = waves(5, (0, 0), (0.1, 0.3))
+    drawn: list[np.ndarray] = []
+    for filters, dilations in ((weight, (2, 2)), (spread(weight, (2, 2)), (1, 1))):
+        found = measured(one_layer("Conv", filters, strides=[3, 3], dilations=dilations), "ZF107")["layer"]
+        assert found.picture is not None
+        drawn.append(np.asarray(found.picture()).astype(int)[116:212])
+    assert np.abs(drawn[0] - drawn[1]).max() <= 1
 
 
 # windows
