@@ -1,5 +1,6 @@
 """Checks of spectra: known frequencies, known strides, known ranks; and what the paper says of two networks."""
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -184,11 +185,15 @@ def counted(kernel: int, stride: int, dilation: int) -> Sequence[int]:
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 6, 7, 11])
 def test_overlap_is_what_counting_gives(kernel: int, stride: int, dilation: int) -> None:
     places = counted(kernel, stride, dilation)
+    expected = (max(places) / min(places)) ** 2 if min(places) else np.inf
     found = measured(window_layer("MaxPool", kernel, stride, dilation, 64), "ZF108")
-    if min(places):
-        assert found["layer"].value == (max(places) / min(places)) ** 2
+    if min(places) or kernel >= stride:
+        assert found["layer"].value == expected
     else:
         assert found == {}
+    weight = noise(3, 1, kernel, kernel)
+    sizes = {"strides": [stride] * 2, "dilations": [dilation] * 2}
+    assert measured(one_layer("ConvTranspose", weight, inputs=3, **sizes), "ZF108")["layer"].value == expected
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
@@ -206,6 +211,57 @@ def test_a_transposed_convolution_overlaps_as_well() -> None:
     assert overlap(3) == 4
     assert overlap(4) == 1
     assert overlap(3, size=1) == 1  # a single window
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "said"),
+    [
+        ((2, 2), (3, 3), (1, 1), "windows of 2 with stride 3 cover some places once, others never"),
+        ((1, 1), (2, 2), (1, 1), "windows of 1 with stride 2 cover some places once, others never"),
+        ((2, 2), (4, 4), (1, 1), "windows of 2 with stride 4 cover some places once, others never"),
+        ((1, 3), (2, 2), (1, 1), "windows of 1x3 with stride 2 cover some places 2 times, others never"),
+        ((4, 4), (2, 2), (2, 2), "windows of 4 with stride 2 and dilation 2 cover some places 16 times, others never"),
+    ],
+)
+def test_holes_that_a_transposed_convolution_leaves_are_the_most_uneven(
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], said: str
+) -> None:
+    weight = np.ones((3, 1, *kernel), np.float32)
+    model = one_layer("ConvTranspose", weight, inputs=3, size=12, strides=stride, dilations=dilation)
+    holes = zfviz.activations(model, np.ones((1, 3, 12, 12), np.float32), "layer")["layer"][0, 0] == 0
+    assert holes[8:-8, 8:-8].any()
+    found = measured(model, "ZF108")["layer"]
+    assert (found.value, found.said) == (np.inf, said)
+
+
+def test_places_that_a_stride_skips_are_no_overlap_but_those_that_a_dilation_skips_are() -> None:
+    def overlap(kernel: tuple[int, int], dilations: tuple[int, int]) -> list[float]:
+        model = one_layer("Conv", noise(4, 3, *kernel), strides=[2, 2], dilations=dilations)
+        return [m.value for m in measured(model, "ZF108").values()]
+
+    assert overlap((1, 1), (1, 1)) == overlap((1, 1), (2, 2)) == overlap((1, 3), (1, 1)) == []
+    assert overlap((3, 3), (2, 2)) == overlap((1, 3), (2, 2)) == overlap((3, 3), (1, 2)) == [np.inf]
+
+
+def test_holes_are_told_in_every_format_and_found_against_a_baseline() -> None:
+    before, after = (
+        one_layer("ConvTranspose", noise(3, 4, kernel, kernel), inputs=3, strides=[2, 2]) for kernel in (2, 1)
+    )
+    alone = zfviz.audit(after)
+    assert alone.ok
+    baseline = zfviz.audit(before).record()
+    audit = zfviz.audit(after, baseline=baseline)
+    (finding,) = (finding for finding in audit.findings if finding.check.code == "ZF108")
+    assert finding.severity == "warning"
+    for rendered in (audit.to_text(), audit.to_markdown(), audit.to_junit(), audit.to_sarif(), audit.to_html()):
+        assert "others never" in rendered
+        assert "windows on a place: inf" in rendered
+    (check,) = (check for check in json.loads(audit.to_json())["checks"] if check["code"] == "ZF108")
+    told = check["measurements"][0]
+    assert (told["value"], told["value_text"]) == (None, "inf")
+    # a record has no number for it, and nothing is worse
+    again = zfviz.audit(after, baseline=alone.record().to_json().encode())
+    assert not [finding for finding in again.findings if finding.check.code == "ZF108"]
 
 
 def test_one_window_overlaps_nothing() -> None:

@@ -1,7 +1,7 @@
 """Checks of spectra: which frequencies the filters look for, what their stride does to them, how many differ."""
 
 from collections.abc import Iterator, Sequence
-from math import gcd, prod
+from math import gcd, inf, prod
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -102,20 +102,23 @@ def aliasing(subject: Subject) -> Iterator[Measurement]:
 def uneven_overlap(subject: Subject) -> Iterator[Measurement]:
     """How often the most covered places are, over the least covered ones, far from the borders; 1 is even.
 
-    Windows smaller than their stride do not overlap: what they skip shows as aliasing.
+    It is infinite where some places are never covered: a transposed convolution leaves holes in its output, a dilated
+    window falls on a part of the places only. Convolutions and pools whose windows are smaller than their stride are
+    left out: they skip places of their input on purpose, and of convolutions `aliasing` says what that costs.
     """
     for node in subject.model.canonical.graph.nodes:
         if node.op not in WINDOWS or node.domain or max(node.attrs["strides"]) == 1:
             continue
         most, fewest = (prod(ends) for ends in zip(*_coverage(node), strict=True))
-        if fewest:
-            kernel, stride = (_sides(node.attrs[name]) for name in ("kernel_shape", "strides"))
-            where = f"every place {_times(most)}"
-            if most != fewest:
-                where = f"some places {_times(most)}, others {_times(fewest)}"
-            yield Measurement(
-                layer_name(node), most / fewest, f"windows of {kernel} with stride {stride} cover {where}"
-            )
+        if not fewest and _skips(node):
+            continue
+        kernel, stride, dilation = (_sides(node.attrs[name]) for name in ("kernel_shape", "strides", "dilations"))
+        windows = f"windows of {kernel} with stride {stride}" + f" and dilation {dilation}" * (dilation != "1")
+        where = f"every place {_times(most)}"
+        if most != fewest:
+            where = f"some places {_times(most)}, others {_times(fewest)}"
+        value = most / fewest if fewest else inf
+        yield Measurement(layer_name(node), value, f"{windows} cover {where}")
 
 
 @check(
@@ -168,7 +171,7 @@ def effective_rank(subject: Subject) -> Iterator[Measurement]:
 
 
 def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
+    return {0: "never", 1: "once"}.get(number, f"{number} times")
 
 
 def _sides(sizes: Sequence[int]) -> str:
@@ -231,6 +234,13 @@ def _coverage(node: gs.Node) -> Iterator[tuple[int, int]]:
         # a dilated window falls on every gcd-th place only
         period = stride // gcd(dilation, stride)
         yield -(-kernel // period), kernel // period if period == stride else 0
+
+
+def _skips(node: gs.Node) -> bool:
+    """Whether what no window covers are places of the input between windows that are smaller than their stride."""
+    # along the other axes a window reaches the next one, and only its dilation leaves places out
+    axes = zip(node.attrs["kernel_shape"], node.attrs["strides"], _coverage(node), strict=True)
+    return node.op != "ConvTranspose" and all(fewest or kernel < stride for kernel, stride, (_, fewest) in axes)
 
 
 def _directions(kernels: Kernels) -> list[np.ndarray]:
