@@ -17,6 +17,12 @@ from zfviz.runtime.loading import Model
 DEAD = 0.01
 """Of a layer's strongest weight; a filter all below is dead (Gavrikov & Keuper 2022)."""
 
+OUTLIER = 30
+"""How many times as strong as the median filter one is that says nothing of how strong the others should be."""
+
+FEWEST = 4
+"""The filters that have a median."""
+
 DEAD_DEPTHWISE = 1e-6
 """The same of a depthwise layer. Each of its filters has a channel of its own, which the layers around it may scale as
 they like: trained ones differ a hundredfold."""
@@ -113,7 +119,12 @@ def denormal_weights(subject: Subject) -> Iterator[Measurement]:
     drift=0.01,
 )
 def dead_filters(subject: Subject) -> Iterator[Measurement]:
-    """The share of a layer's filters without a weight of 1 % of its strongest."""
+    """The share of a layer's filters without a weight of 1 % of the layer's strongest one.
+
+    It is 1 % of the second strongest filter's where, of four or more that are not zero, the strongest has over 30 times
+    the median one's strongest weight: beside it all others would look dead, and `dominated-filters` tells of it. In
+    depthwise layers it is a millionth, as the layers around may scale each of their channels as they like.
+    """
     for kernels in subject.kernels:
         peaks, dead = _peaks(kernels)
         channels = tuple(map(int, np.flatnonzero(dead)))
@@ -131,7 +142,7 @@ def dead_filters(subject: Subject) -> Iterator[Measurement]:
     unit="RMS of the strongest filter over the median's",
     source="Zeiler & Fergus 2013, section 3 and figure 6a",
     severity="warning",
-    limit=30,
+    limit=OUTLIER,
     drift=5,
 )
 def dominated_filters(subject: Subject) -> Iterator[Measurement]:
@@ -213,9 +224,11 @@ def _peaks(kernels: Kernels) -> tuple[np.ndarray, np.ndarray]:
     """The strongest weight of each filter, and whether that is too weak for a live one."""
     rows = kernels.values.reshape(len(kernels.values), -1)
     peaks = np.abs(np.maximum(rows.max(axis=1), -rows.min(axis=1)))
-    finite = np.sort(peaks[np.isfinite(peaks)])
-    # of the second strongest: beside one filter that outweighs all, the others would look dead
-    strongest = finite[-2:][0] if finite.size else 0.0
+    found = np.sort(peaks[np.isfinite(peaks) & (peaks > 0)])
+    strongest = found[-1] if found.size else 0.0
+    # beside one filter that outweighs all, the others would look dead
+    if len(found) >= FEWEST and strongest > OUTLIER * np.median(found):
+        strongest = found[-2]
     share = DEAD_DEPTHWISE if kernels.is_depthwise else DEAD
     return peaks, (peaks == 0) | (peaks < share * strongest)
 
