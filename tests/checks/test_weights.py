@@ -262,8 +262,27 @@ def test_filters_that_read_different_channels_do_not_repeat() -> None:
     assert measured(one_layer("Conv", blur, inputs=8, group=8), "ZF105") == {}
 
 
-def test_short_filters_are_alike_by_chance() -> None:
-    assert measured(one_layer("Conv", np.ones((8, 3, 1, 1), np.float32)), "ZF105") == {}
+def test_short_filters_repeat_where_they_are_the_same_bit_for_bit() -> None:
+    weight = noise(12, 1, 3, 3)
+    weight[0, 0, 0], weight[3] = 0, weight[0]
+    weight[3, 0, 0] *= -1  # zeros of another sign are zeros
+    weight[4], weight[7], weight[9], weight[11] = weight[2], -weight[2], 2 * weight[2], weight[2]
+    weight[8] = np.nextafter(weight[5], np.float32(9))
+    model = one_layer("Conv", weight, inputs=1)
+    assert findings(model) == [("ZF105", "layer")]
+    found = measured(model, "ZF105")["layer"]
+    assert found.channels == (3, 4, 11)
+    assert found.said == "3 filters repeat an earlier one bit for bit: 3 is 0, 4 is 2, 11 is 2"
+
+
+def test_short_filters_of_other_groups_and_constant_or_dead_ones_do_not_repeat() -> None:
+    weight = noise(12, 4, 1, 1)
+    weight[6], weight[8] = weight[5], weight[7]
+    assert measured(one_layer("Conv", weight, inputs=8, group=2), "ZF105")["layer"].channels == (8,)
+    means = np.ones((8, 3, 1, 1), np.float32)
+    means[4:] = 0
+    assert measured(one_layer("Conv", means), "ZF105")["layer"].value == 0
+    assert measured(one_layer("Conv", 0 * means), "ZF105")["layer"].value == 0
 
 
 def test_the_limit_is_the_cosine() -> None:

@@ -31,7 +31,7 @@ SAME = 0.999
 """The cosine of two filters that say the same."""
 
 SHORTEST = 16
-"""Numbers of a filter; shorter ones are alike by chance."""
+"""Numbers of a filter; shorter ones are alike by chance, and repeat where they are the same bit for bit."""
 
 MOST = 8192
 """The filters of a layer among which repeats are looked for."""
@@ -180,14 +180,20 @@ def dominated_filters(subject: Subject) -> Iterator[Measurement]:
     limit=0,
 )
 def duplicate_filters(subject: Subject) -> Iterator[Measurement]:
-    """How many filters are an earlier one of the same inputs, but for a positive factor."""
+    """How many filters are an earlier one of the same inputs, but for a positive factor.
+
+    Filters of fewer than 16 numbers are alike by chance: those that are the same bit for bit count, but for constant
+    ones, such as means. Depthwise layers are left out, as their filters read different inputs.
+    """
     for kernels in subject.kernels:
-        if kernels.is_depthwise or kernels.values[0].size < SHORTEST:
+        if kernels.is_depthwise:
             continue
-        found = [pair for group in by_group(kernels, MOST) for pair in _repeats(kernels, group)]
+        short = kernels.values[0].size < SHORTEST
+        repeating = _copies if short else _repeats
+        found = [pair for group in by_group(kernels, MOST) for pair in repeating(kernels, group)]
         repeats = "1 filter repeats" if len(found) == 1 else f"{len(found)} filters repeat"
         which = listed([f"{later} is {earlier}" for earlier, later in found])
-        said = f"{repeats} an earlier one{': ' * bool(found)}{which}"
+        said = f"{repeats} an earlier one{' bit for bit' * short}{': ' * bool(found)}{which}"
         pairs = [channel for pair in found for channel in pair]
         picture = pictured(kernels, pairs, [str(c) for c in pairs], subject.model.preprocessing.colour, together=False)
         yield Measurement(kernels.layer, len(found), said, tuple(later for _, later in found), picture=picture)
@@ -286,6 +292,15 @@ def _repeats(kernels: Kernels, channels: np.ndarray) -> list[tuple[int, int]]:
             if cosine > SAME:
                 pairs.append((int(channels[other]), int(channels[one])))
     return pairs
+
+
+def _copies(kernels: Kernels, channels: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs (earlier, later) of filters that are the same bit for bit, and not constant; each later one once."""
+    rows = kernels.values[channels].reshape(len(channels), kernels.values[0].size) + 0  # -0 is 0
+    varied = np.flatnonzero((rows != rows[:, :1]).any(axis=1))
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(rows[one].tobytes(), int(channels[one])), int(channels[one])) for one in varied]
+    return [(earlier, later) for earlier, later in pairs if earlier != later]
 
 
 def _parameters(model: Model) -> Iterator[tuple[gs.Node, str, np.ndarray, float]]:
