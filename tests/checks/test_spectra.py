@@ -1,5 +1,6 @@
 """Checks of spectra: known frequencies, known strides, known ranks; and what the paper says of two networks."""
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -31,6 +32,15 @@ def test_alexnet_aliases_more_and_sees_less_of_the_middle_than_zfnet() -> None:
     assert extreme["ZF106"] == (pytest.approx(75 / 96), pytest.approx(55 / 96))
     assert alexnet["ZF108", "conv1"].value == pytest.approx(2.25)
     assert zfnet["ZF108", "conv1"].value == pytest.approx(16 / 9)
+
+
+def spread(weight: np.ndarray, dilations: Sequence[int]) -> np.ndarray:
+    """Filters as they lie on the map, with zeros between their weights."""
+    down, across = dilations
+    height, width = ((side - 1) * step + 1 for side, step in zip(weight.shape[2:], dilations, strict=True))
+    out = np.zeros((*weight.shape[:2], height, width), weight.dtype)
+    out[:, :, ::down, ::across] = weight
+    return out
 
 
 def with_stride(stride: int) -> ModelProto:
@@ -69,6 +79,14 @@ def test_the_bands_are_shares_of_the_whole_spectrum() -> None:
     assert f"is {low:.0%} low, {1 - low - high:.0%} middle, {high:.0%} high" in said
 
 
+@pytest.mark.parametrize("dilations", [(2, 2), (3, 1)])
+def test_a_dilated_filter_has_the_bands_of_what_lies_on_the_map(dilations: tuple[int, int]) -> None:
+    weight = waves(7, (0, 0), (0.1, 0.1), (0.4, 0.2)) + 0.1 * noise(3, 3, 7, 7)
+    dilated = measured(one_layer("Conv", weight, dilations=dilations), "ZF106")["layer"]
+    plain = measured(one_layer("Conv", spread(weight, dilations)), "ZF106")["layer"]
+    assert (dilated.value, dilated.said, dilated.channels) == (plain.value, plain.said, plain.channels)
+
+
 def test_noise_has_the_bands_that_are_said_of_it() -> None:
     said = measured(one_layer("Conv", noise(400, 3, 9, 9)), "ZF106")["layer"].said
     found, expected = said.partition("their energy is ")[2].split(", where white noise is ")
@@ -82,11 +100,12 @@ def test_only_layers_that_read_the_image_are_asked_for_frequencies() -> None:
     assert measured(one_layer("Conv", noise(8, 3, 1, 1)), "ZF106") == {}
 
 
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 2), (1, 3)])
 @pytest.mark.parametrize("strides", [(2, 2), (4, 4), (2, 3), (1, 2)])
-def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int]) -> None:
+def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int], dilations: tuple[int, int]) -> None:
     weight = waves(9, (0, 0), (0.1, 0.3), (0.3, 0.1), (0.2, 0.2)) + 0.2 * noise(4, 3, 9, 9)
     size = 1200
-    power = (np.abs(np.fft.fft2(weight, (size, size))) ** 2).sum(axis=1)
+    power = (np.abs(np.fft.fft2(spread(weight, dilations), (size, size))) ** 2).sum(axis=1)
     y, x = (np.abs(np.fft.fftfreq(size)) for _ in range(2))
     # what lies on the edge belongs to both sides
     inside_y, inside_x = (
@@ -94,9 +113,18 @@ def test_aliased_energy_is_that_of_the_spectrum(strides: tuple[int, int]) -> Non
         for f, s in zip((y, x), strides, strict=True)
     )
     kept = np.einsum("nyx,y,x->n", power, inside_y, inside_x) / power.sum(axis=(1, 2))
-    found = measured(one_layer("Conv", weight, strides=strides), "ZF107")["layer"]
+    found = measured(one_layer("Conv", weight, strides=strides, dilations=dilations), "ZF107")["layer"]
     assert found.value == pytest.approx(1 - kept.mean(), abs=1e-4)
-    assert found.channels == tuple(np.argsort(kept))
+    assert len(found.channels) == 4
+    assert np.diff(kept[list(found.channels)]).min() > -1e-4
+
+
+def test_weights_that_lie_a_stride_apart_alias_as_single_pixels_do() -> None:
+    ones = np.ones((4, 3, 3, 3), np.float32)
+    found = [
+        measured(one_layer("Conv", ones, strides=[2, 2], dilations=[d, d]), "ZF107")["layer"].value for d in (1, 2)
+    ]
+    assert found == pytest.approx([0.145, 0.75], abs=1e-3)
 
 
 @pytest.mark.parametrize(("stride", "share"), [(2, 0.75), (4, 0.9375)])
@@ -131,6 +159,16 @@ def test_spectra_are_drawn_below_their_filters(stride: int, side: int) -> None:
     assert high < low / 4
 
 
+def test_the_spectrum_of_a_dilated_filter_is_drawn_as_it_is_on_the_map() -> None:
+    weight = waves(5, (0, 0), (0.1, 0.3))
+    drawn: list[np.ndarray] = []
+    for filters, dilations in ((weight, (2, 2)), (spread(weight, (2, 2)), (1, 1))):
+        found = measured(one_layer("Conv", filters, strides=[3, 3], dilations=dilations), "ZF107")["layer"]
+        assert found.picture is not None
+        drawn.append(np.asarray(found.picture()).astype(int)[116:212])
+    assert np.abs(drawn[0] - drawn[1]).max() <= 1
+
+
 # windows
 
 
@@ -147,11 +185,15 @@ def counted(kernel: int, stride: int, dilation: int) -> Sequence[int]:
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 6, 7, 11])
 def test_overlap_is_what_counting_gives(kernel: int, stride: int, dilation: int) -> None:
     places = counted(kernel, stride, dilation)
+    expected = (max(places) / min(places)) ** 2 if min(places) else np.inf
     found = measured(window_layer("MaxPool", kernel, stride, dilation, 64), "ZF108")
-    if min(places):
-        assert found["layer"].value == (max(places) / min(places)) ** 2
+    if min(places) or kernel >= stride:
+        assert found["layer"].value == expected
     else:
         assert found == {}
+    weight = noise(3, 1, kernel, kernel)
+    sizes = {"strides": [stride] * 2, "dilations": [dilation] * 2}
+    assert measured(one_layer("ConvTranspose", weight, inputs=3, **sizes), "ZF108")["layer"].value == expected
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
@@ -169,6 +211,57 @@ def test_a_transposed_convolution_overlaps_as_well() -> None:
     assert overlap(3) == 4
     assert overlap(4) == 1
     assert overlap(3, size=1) == 1  # a single window
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "said"),
+    [
+        ((2, 2), (3, 3), (1, 1), "windows of 2 with stride 3 cover some places once, others never"),
+        ((1, 1), (2, 2), (1, 1), "windows of 1 with stride 2 cover some places once, others never"),
+        ((2, 2), (4, 4), (1, 1), "windows of 2 with stride 4 cover some places once, others never"),
+        ((1, 3), (2, 2), (1, 1), "windows of 1x3 with stride 2 cover some places 2 times, others never"),
+        ((4, 4), (2, 2), (2, 2), "windows of 4 with stride 2 and dilation 2 cover some places 16 times, others never"),
+    ],
+)
+def test_holes_that_a_transposed_convolution_leaves_are_the_most_uneven(
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], said: str
+) -> None:
+    weight = np.ones((3, 1, *kernel), np.float32)
+    model = one_layer("ConvTranspose", weight, inputs=3, size=12, strides=stride, dilations=dilation)
+    holes = zfviz.activations(model, np.ones((1, 3, 12, 12), np.float32), "layer")["layer"][0, 0] == 0
+    assert holes[8:-8, 8:-8].any()
+    found = measured(model, "ZF108")["layer"]
+    assert (found.value, found.said) == (np.inf, said)
+
+
+def test_places_that_a_stride_skips_are_no_overlap_but_those_that_a_dilation_skips_are() -> None:
+    def overlap(kernel: tuple[int, int], dilations: tuple[int, int]) -> list[float]:
+        model = one_layer("Conv", noise(4, 3, *kernel), strides=[2, 2], dilations=dilations)
+        return [m.value for m in measured(model, "ZF108").values()]
+
+    assert overlap((1, 1), (1, 1)) == overlap((1, 1), (2, 2)) == overlap((1, 3), (1, 1)) == []
+    assert overlap((3, 3), (2, 2)) == overlap((1, 3), (2, 2)) == overlap((3, 3), (1, 2)) == [np.inf]
+
+
+def test_holes_are_told_in_every_format_and_found_against_a_baseline() -> None:
+    before, after = (
+        one_layer("ConvTranspose", noise(3, 4, kernel, kernel), inputs=3, strides=[2, 2]) for kernel in (2, 1)
+    )
+    alone = zfviz.audit(after)
+    assert alone.ok
+    baseline = zfviz.audit(before).record()
+    audit = zfviz.audit(after, baseline=baseline)
+    (finding,) = (finding for finding in audit.findings if finding.check.code == "ZF108")
+    assert finding.severity == "warning"
+    for rendered in (audit.to_text(), audit.to_markdown(), audit.to_junit(), audit.to_sarif(), audit.to_html()):
+        assert "others never" in rendered
+        assert "windows on a place: inf" in rendered
+    (check,) = (check for check in json.loads(audit.to_json())["checks"] if check["code"] == "ZF108")
+    told = check["measurements"][0]
+    assert (told["value"], told["value_text"]) == (None, "inf")
+    # a record has no number for it, and nothing is worse
+    again = zfviz.audit(after, baseline=alone.record().to_json().encode())
+    assert not [finding for finding in again.findings if finding.check.code == "ZF108"]
 
 
 def test_one_window_overlaps_nothing() -> None:

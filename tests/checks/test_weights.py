@@ -153,13 +153,42 @@ def test_denormal_numbers_are_counted_in_the_type_in_which_they_are_stored() -> 
 # dead, dominating
 
 
-def test_a_filter_is_dead_below_one_percent_of_the_second_strongest_weight() -> None:
-    weight = np.zeros((5, 4, 3, 3), np.float32)
-    weight[:, 1, 1, 1] = (100, -2, 0.021, -0.019, 0)
+@pytest.mark.parametrize(
+    ("strengths", "dead"),
+    [
+        ((1, 1e-3), (1,)),
+        ((1e-3, -1, 1e-3), (0, 2)),
+        ((1, 1e-3, 0, 0, 0), (1, 2, 3, 4)),
+        ((1, -0.9, 1e-3, 1e-3), (2, 3)),
+        ((10, 10.2, 0.11, -0.101, 100, 12), (2, 3)),
+        ((29, 1, 1, 0.2, 1), (3,)),
+        # the strongest is an outlier
+        ((31, 1, 1, 0.2, 1), ()),
+        ((100, -2, 0.021, -0.019, 0), (3, 4)),
+        ((1000, 1, 1, 1), ()),
+    ],
+)
+def test_a_filter_is_dead_below_one_percent_of_the_strongest_weight_or_of_the_second_beside_an_outlier(
+    strengths: tuple[float, ...], dead: tuple[int, ...]
+) -> None:
+    weight = np.zeros((len(strengths), 4, 3, 3), np.float32)
+    weight[:, 1, 1, 1] = strengths
     found = measured(one_layer("Conv", weight), "ZF103")["layer"]
-    assert found.channels == (3, 4)
-    assert found.value == 0.4
-    assert found.said == "2 of 5 filters are dead: 3, 4"
+    assert found.channels == dead
+    assert found.value == len(dead) / len(strengths)
+
+
+@pytest.mark.parametrize("filters", [4, 5, 16])
+def test_one_filter_that_outweighs_weak_ones_is_dominating_where_those_are_not_dead(filters: int) -> None:
+    weight = noise(filters, 4, 3, 3)
+    weight[1:] *= 1e-3
+    assert findings(one_layer("Conv", weight)) == [("ZF104", "layer")]
+
+
+def test_dead_filters_are_listed() -> None:
+    weight = noise(5, 4, 3, 3)
+    weight[3:] *= 1e-3
+    assert measured(one_layer("Conv", weight), "ZF103")["layer"].said == "2 of 5 filters are dead: 3, 4"
 
 
 @pytest.mark.parametrize("strengths", [(0,), (0, 0, 0), (1, 0)])
@@ -233,8 +262,27 @@ def test_filters_that_read_different_channels_do_not_repeat() -> None:
     assert measured(one_layer("Conv", blur, inputs=8, group=8), "ZF105") == {}
 
 
-def test_short_filters_are_alike_by_chance() -> None:
-    assert measured(one_layer("Conv", np.ones((8, 3, 1, 1), np.float32)), "ZF105") == {}
+def test_short_filters_repeat_where_they_are_the_same_bit_for_bit() -> None:
+    weight = noise(12, 1, 3, 3)
+    weight[0, 0, 0], weight[3] = 0, weight[0]
+    weight[3, 0, 0] *= -1  # zeros of another sign are zeros
+    weight[4], weight[7], weight[9], weight[11] = weight[2], -weight[2], 2 * weight[2], weight[2]
+    weight[8] = np.nextafter(weight[5], np.float32(9))
+    model = one_layer("Conv", weight, inputs=1)
+    assert findings(model) == [("ZF105", "layer")]
+    found = measured(model, "ZF105")["layer"]
+    assert found.channels == (3, 4, 11)
+    assert found.said == "3 filters repeat an earlier one bit for bit: 3 is 0, 4 is 2, 11 is 2"
+
+
+def test_short_filters_of_other_groups_and_constant_or_dead_ones_do_not_repeat() -> None:
+    weight = noise(12, 4, 1, 1)
+    weight[6], weight[8] = weight[5], weight[7]
+    assert measured(one_layer("Conv", weight, inputs=8, group=2), "ZF105")["layer"].channels == (8,)
+    means = np.ones((8, 3, 1, 1), np.float32)
+    means[4:] = 0
+    assert measured(one_layer("Conv", means), "ZF105")["layer"].value == 0
+    assert measured(one_layer("Conv", 0 * means), "ZF105")["layer"].value == 0
 
 
 def test_the_limit_is_the_cosine() -> None:

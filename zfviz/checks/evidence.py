@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zfviz.checks.kernels import Kernels
+from zfviz.checks.kernels import Kernels, spectra_of
 from zfviz.report.lettering import font, shorten
 from zfviz.report.pixels import Colour, display_scale, picture_of, render
 
@@ -78,7 +78,7 @@ def draw_filters(
         sheet.paste(tile.resize((width, height), Image.Resampling.NEAREST), (x, _GAP))
         if stride is not None:
             y = 2 * _GAP + height
-            sheet.paste(_spectrum(pixels), (x, y))
+            sheet.paste(_spectrum(pixels, kernels.dilations), (x, y))
             up, left = (round(_CELL / 2 * (1 - 1 / step)) for step in stride)
             if max(stride) > 1:
                 pen.rectangle((x + left, y + up, x + _CELL - 1 - left, y + _CELL - 1 - up), outline=_KEPT)
@@ -92,9 +92,9 @@ def draw_filters(
     return sheet
 
 
-def _spectrum(pixels: np.ndarray) -> Image.Image:
+def _spectrum(pixels: np.ndarray, dilations: tuple[int, ...]) -> Image.Image:
     """The amplitudes of a filter's frequencies, black to white, as a square cell."""
     side = max(_SPECTRUM, *pixels.shape[1:])
-    power = (np.abs(np.fft.fft2(pixels, (side, side))) ** 2).sum(axis=0)
+    power = (np.abs(spectra_of(pixels, dilations, side)) ** 2).sum(axis=0)
     amplitude = np.fft.fftshift(np.sqrt(power))[None]
     return picture_of(amplitude).resize((_CELL, _CELL), Image.Resampling.NEAREST)

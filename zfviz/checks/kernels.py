@@ -26,8 +26,9 @@ PREPARING = (
 class Kernels:
     """The kernels of one layer: `values` float32 [out, in, ...], one for each channel of its output.
 
-    `strides` are those of a convolution, () of a dense layer; `first` is whether it reads the image, `tensor` the name
-    of the weight. The kernels lie in `groups` of equal size, one after the other: each group reads channels of its own.
+    `strides` and `dilations` are those of a convolution, () of a dense layer; `first` is whether it reads the image,
+    `tensor` the name of the weight. The kernels lie in `groups` of equal size, one after the other: each group reads
+    channels of its own.
     """
 
     layer: str
@@ -35,6 +36,7 @@ class Kernels:
     tensor: str
     values: np.ndarray
     strides: tuple[int, ...]
+    dilations: tuple[int, ...]
     groups: int
     first: bool
 
@@ -68,9 +70,19 @@ def find_kernels(model: Model) -> Iterator[Kernels]:
                     weight.name,
                     _by_output(node, index, values),
                     tuple(node.attrs.get("strides", ())),
+                    tuple(node.attrs.get("dilations", ())),
                     node.attrs.get("group", 1),
                     node.inputs[0].name in passed,
                 )
+
+
+def spectra_of(filters: np.ndarray, dilations: tuple[int, ...], size: int) -> np.ndarray:
+    """The spectra of filters [..., h, w] on the map, at `size` frequencies along each axis, complex [..., size, size].
+
+    Zeros between the weights repeat a spectrum, so frequency f of a dilated filter is f * dilation of the weights.
+    """
+    down, across = (np.array([step * place % size for place in range(size)]) for step in dilations)
+    return np.fft.fft2(filters, (size, size))[..., down[:, None], across]
 
 
 def weight_of(model: Model, tensor: gs.Tensor) -> np.ndarray | None:

@@ -1,14 +1,14 @@
 """Checks of spectra: which frequencies the filters look for, what their stride does to them, how many differ."""
 
 from collections.abc import Iterator, Sequence
-from math import gcd, prod
+from math import gcd, inf, prod
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from zfviz.checks.checking import Measurement, check
 from zfviz.checks.evidence import LISTED, listed, pictured
-from zfviz.checks.kernels import Kernels
+from zfviz.checks.kernels import Kernels, spectra_of
 from zfviz.checks.subject import Subject
 from zfviz.checks.weights import by_group, live_filters, unit_rows
 from zfviz.graph.companion import layer_name
@@ -48,7 +48,7 @@ def extreme_frequencies(subject: Subject) -> Iterator[Measurement]:
         live = live_filters(kernels)
         if not live.size:
             continue
-        bands = _bands(kernels.values[live])
+        bands = _bands(kernels.values[live], kernels.dilations)
         low, _, high = (bands > 1 / 2).T
         extreme = np.flatnonzero(low | high)
         shares = ", ".join(f"{share:.0%} {name}" for share, name in zip(bands.mean(axis=0), _BANDS, strict=True))
@@ -78,7 +78,7 @@ def aliasing(subject: Subject) -> Iterator[Measurement]:
         live = live_filters(kernels)
         if not live.size:
             continue
-        aliased = 1 - _kept(kernels.values[live], kernels.strides)
+        aliased = 1 - _kept(kernels.values[live], kernels.strides, kernels.dilations)
         white = 1 - 1 / prod(kernels.strides)
         # single pixels are as white as noise, all of them alike
         worst = np.argsort(-aliased, kind="stable")[: LISTED if _is_spread(kernels) else 0]
@@ -102,20 +102,23 @@ def aliasing(subject: Subject) -> Iterator[Measurement]:
 def uneven_overlap(subject: Subject) -> Iterator[Measurement]:
     """How often the most covered places are, over the least covered ones, far from the borders; 1 is even.
 
-    Windows smaller than their stride do not overlap: what they skip shows as aliasing.
+    It is infinite where some places are never covered: a transposed convolution leaves holes in its output, a dilated
+    window falls on a part of the places only. Convolutions and pools whose windows are smaller than their stride are
+    left out: they skip places of their input on purpose, and of convolutions `aliasing` says what that costs.
     """
     for node in subject.model.canonical.graph.nodes:
         if node.op not in WINDOWS or node.domain or max(node.attrs["strides"]) == 1:
             continue
         most, fewest = (prod(ends) for ends in zip(*_coverage(node), strict=True))
-        if fewest:
-            kernel, stride = (_sides(node.attrs[name]) for name in ("kernel_shape", "strides"))
-            where = f"every place {_times(most)}"
-            if most != fewest:
-                where = f"some places {_times(most)}, others {_times(fewest)}"
-            yield Measurement(
-                layer_name(node), most / fewest, f"windows of {kernel} with stride {stride} cover {where}"
-            )
+        if not fewest and _skips(node):
+            continue
+        kernel, stride, dilation = (_sides(node.attrs[name]) for name in ("kernel_shape", "strides", "dilations"))
+        windows = f"windows of {kernel} with stride {stride}" + f" and dilation {dilation}" * (dilation != "1")
+        where = f"every place {_times(most)}"
+        if most != fewest:
+            where = f"some places {_times(most)}, others {_times(fewest)}"
+        value = most / fewest if fewest else inf
+        yield Measurement(layer_name(node), value, f"{windows} cover {where}")
 
 
 @check(
@@ -168,7 +171,7 @@ def effective_rank(subject: Subject) -> Iterator[Measurement]:
 
 
 def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
+    return {0: "never", 1: "once"}.get(number, f"{number} times")
 
 
 def _sides(sizes: Sequence[int]) -> str:
@@ -181,29 +184,26 @@ def _is_spread(kernels: Kernels) -> bool:
     return kernels.is_map and max(kernels.values.shape[2:]) > 1
 
 
-def _bands(filters: np.ndarray) -> np.ndarray:
+def _bands(filters: np.ndarray, dilations: tuple[int, ...]) -> np.ndarray:
     """The shares of each filter's energy in the low, middle and high frequencies, by their distance from 0, [n, 3]."""
     size = max(FREQUENCIES, *filters.shape[2:])
-    y, x = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
-    radius = np.hypot(y, x)
-    # of a real filter's spectrum one half is computed; the rest mirrors it, but for its first and its last column
-    twice = np.where((x == 0) | (x == 1 / 2), 1.0, 2.0)
-    weights = np.stack([twice * band for band in (radius < LOW, (radius >= LOW) & (radius <= HIGH), radius > HIGH)])
+    radius = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
+    weights = np.stack([radius < LOW, (radius >= LOW) & (radius <= HIGH), radius > HIGH]).astype(np.float64)
     energies: list[np.ndarray] = []
     step = max(1, _PLANES // filters.shape[1])
     for start in range(0, len(filters), step):
-        spectra = np.fft.rfft2(filters[start : start + step].astype(np.float64), (size, size))
+        spectra = spectra_of(filters[start : start + step].astype(np.float64), dilations, size)
         energies.append(np.einsum("ncyx,byx->nb", np.abs(spectra) ** 2, weights))
     energy = np.concatenate(energies)
     return energy / energy.sum(axis=1, keepdims=True)
 
 
-def _kept(filters: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+def _kept(filters: np.ndarray, strides: tuple[int, ...], dilations: tuple[int, ...]) -> np.ndarray:
     """The share of each filter's energy at frequencies that maps of these strides can hold, exactly, [n].
 
     The energy between -1/(2s) and 1/(2s) is a quadratic form of the weights: the integral of their spectrum's square.
     """
-    across, along = (_pass(size, stride) for size, stride in zip(filters.shape[2:], strides, strict=True))
+    across, along = map(_pass, filters.shape[2:], strides, dilations)
     rows = filters.reshape(len(filters), -1)
     # squares of what is tiny or huge are no numbers of float32
     scaled = filters / np.maximum(rows.max(axis=1), -rows.min(axis=1)).reshape(-1, 1, 1, 1)
@@ -211,10 +211,10 @@ def _kept(filters: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     return np.clip(kept / np.einsum("ncyx,ncyx->n", scaled, scaled, dtype=np.float64), 0, 1)
 
 
-def _pass(size: int, stride: int) -> np.ndarray:
-    """The form that gives the energy of so many weights in a row below 1/(2 * stride)."""
-    places = np.arange(size)
-    return (np.sinc((places[:, None] - places) / stride) / stride).astype(np.float32)
+def _pass(size: int, stride: int, dilation: int) -> np.ndarray:
+    """The form that gives the energy below 1/(2 * stride) of so many weights in a row, with gaps of this dilation."""
+    places = np.arange(size) * (dilation / stride)
+    return (np.sinc(places[:, None] - places) / stride).astype(np.float32)
 
 
 def _coverage(node: gs.Node) -> Iterator[tuple[int, int]]:
@@ -234,6 +234,13 @@ def _coverage(node: gs.Node) -> Iterator[tuple[int, int]]:
         # a dilated window falls on every gcd-th place only
         period = stride // gcd(dilation, stride)
         yield -(-kernel // period), kernel // period if period == stride else 0
+
+
+def _skips(node: gs.Node) -> bool:
+    """Whether what no window covers are places of the input between windows that are smaller than their stride."""
+    # along the other axes a window reaches the next one, and only its dilation leaves places out
+    axes = zip(node.attrs["kernel_shape"], node.attrs["strides"], _coverage(node), strict=True)
+    return node.op != "ConvTranspose" and all(fewest or kernel < stride for kernel, stride, (_, fewest) in axes)
 
 
 def _directions(kernels: Kernels) -> list[np.ndarray]:

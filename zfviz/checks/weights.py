@@ -17,6 +17,12 @@ from zfviz.runtime.loading import Model
 DEAD = 0.01
 """Of a layer's strongest weight; a filter all below is dead (Gavrikov & Keuper 2022)."""
 
+OUTLIER = 30
+"""How many times as strong as the median filter one is that says nothing of how strong the others should be."""
+
+FEWEST = 4
+"""The filters that have a median."""
+
 DEAD_DEPTHWISE = 1e-6
 """The same of a depthwise layer. Each of its filters has a channel of its own, which the layers around it may scale as
 they like: trained ones differ a hundredfold."""
@@ -25,7 +31,7 @@ SAME = 0.999
 """The cosine of two filters that say the same."""
 
 SHORTEST = 16
-"""Numbers of a filter; shorter ones are alike by chance."""
+"""Numbers of a filter; shorter ones are alike by chance, and repeat where they are the same bit for bit."""
 
 MOST = 8192
 """The filters of a layer among which repeats are looked for."""
@@ -113,7 +119,12 @@ def denormal_weights(subject: Subject) -> Iterator[Measurement]:
     drift=0.01,
 )
 def dead_filters(subject: Subject) -> Iterator[Measurement]:
-    """The share of a layer's filters without a weight of 1 % of its strongest."""
+    """The share of a layer's filters without a weight of 1 % of the layer's strongest one.
+
+    It is 1 % of the second strongest filter's where, of four or more that are not zero, the strongest has over 30 times
+    the median one's strongest weight: beside it all others would look dead, and `dominated-filters` tells of it. In
+    depthwise layers it is a millionth, as the layers around may scale each of their channels as they like.
+    """
     for kernels in subject.kernels:
         peaks, dead = _peaks(kernels)
         channels = tuple(map(int, np.flatnonzero(dead)))
@@ -131,7 +142,7 @@ def dead_filters(subject: Subject) -> Iterator[Measurement]:
     unit="RMS of the strongest filter over the median's",
     source="Zeiler & Fergus 2013, section 3 and figure 6a",
     severity="warning",
-    limit=30,
+    limit=OUTLIER,
     drift=5,
 )
 def dominated_filters(subject: Subject) -> Iterator[Measurement]:
@@ -169,14 +180,20 @@ def dominated_filters(subject: Subject) -> Iterator[Measurement]:
     limit=0,
 )
 def duplicate_filters(subject: Subject) -> Iterator[Measurement]:
-    """How many filters are an earlier one of the same inputs, but for a positive factor."""
+    """How many filters are an earlier one of the same inputs, but for a positive factor.
+
+    Filters of fewer than 16 numbers are alike by chance: those that are the same bit for bit count, but for constant
+    ones, such as means. Depthwise layers are left out, as their filters read different inputs.
+    """
     for kernels in subject.kernels:
-        if kernels.is_depthwise or kernels.values[0].size < SHORTEST:
+        if kernels.is_depthwise:
             continue
-        found = [pair for group in by_group(kernels, MOST) for pair in _repeats(kernels, group)]
+        short = kernels.values[0].size < SHORTEST
+        repeating = _copies if short else _repeats
+        found = [pair for group in by_group(kernels, MOST) for pair in repeating(kernels, group)]
         repeats = "1 filter repeats" if len(found) == 1 else f"{len(found)} filters repeat"
         which = listed([f"{later} is {earlier}" for earlier, later in found])
-        said = f"{repeats} an earlier one{': ' * bool(found)}{which}"
+        said = f"{repeats} an earlier one{' bit for bit' * short}{': ' * bool(found)}{which}"
         pairs = [channel for pair in found for channel in pair]
         picture = pictured(kernels, pairs, [str(c) for c in pairs], subject.model.preprocessing.colour, together=False)
         yield Measurement(kernels.layer, len(found), said, tuple(later for _, later in found), picture=picture)
@@ -213,9 +230,11 @@ def _peaks(kernels: Kernels) -> tuple[np.ndarray, np.ndarray]:
     """The strongest weight of each filter, and whether that is too weak for a live one."""
     rows = kernels.values.reshape(len(kernels.values), -1)
     peaks = np.abs(np.maximum(rows.max(axis=1), -rows.min(axis=1)))
-    finite = np.sort(peaks[np.isfinite(peaks)])
-    # of the second strongest: beside one filter that outweighs all, the others would look dead
-    strongest = finite[-2:][0] if finite.size else 0.0
+    found = np.sort(peaks[np.isfinite(peaks) & (peaks > 0)])
+    strongest = found[-1] if found.size else 0.0
+    # beside one filter that outweighs all, the others would look dead
+    if len(found) >= FEWEST and strongest > OUTLIER * np.median(found):
+        strongest = found[-2]
     share = DEAD_DEPTHWISE if kernels.is_depthwise else DEAD
     return peaks, (peaks == 0) | (peaks < share * strongest)
 
@@ -273,6 +292,15 @@ def _repeats(kernels: Kernels, channels: np.ndarray) -> list[tuple[int, int]]:
             if cosine > SAME:
                 pairs.append((int(channels[other]), int(channels[one])))
     return pairs
+
+
+def _copies(kernels: Kernels, channels: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs (earlier, later) of filters that are the same bit for bit, and not constant; each later one once."""
+    rows = kernels.values[channels].reshape(len(channels), kernels.values[0].size) + 0  # -0 is 0
+    varied = np.flatnonzero((rows != rows[:, :1]).any(axis=1))
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(rows[one].tobytes(), int(channels[one])), int(channels[one])) for one in varied]
+    return [(earlier, later) for earlier, later in pairs if earlier != later]
 
 
 def _parameters(model: Model) -> Iterator[tuple[gs.Node, str, np.ndarray, float]]:
