@@ -132,7 +132,7 @@ def test_bad_use_and_bad_input_exit_2_with_one_line(
 
 
 def test_failed_verification_exits_1(zfviz, tiny_path: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("zfviz.runtime.verify.SINGLE_OP", 0.0)
+    monkeypatch.setattr("zfviz.runtime.verify.residual", lambda *_, **__: 1.0)
     result = zfviz("project", tiny_path, PHOTO, "--verify", "--out", tmp_path / "out")
     assert result.code == 1
     assert not (tmp_path / "out").exists()

@@ -94,6 +94,7 @@ ARITHMETIC: tuple[Row, ...] = (
     ("ReduceSum nothing", 13, (1, 3, 4), "y = ReduceSum<noop_with_empty_axes = 1>(x)", {}),
     ("ReduceMean all", 18, (1, 3, 4), "y = ReduceMean(x)", {}),
     ("ReduceMean map", 11, (1, 3, 4, 5), "y = ReduceMean<axes = [2, 3]>(x)", {}),
+    ("ReduceMean axis named twice", 18, (1, 3, 4, 5), "y = ReduceMean(x, axes)", {"axes": [3, -1]}),
     ("ReduceMax", 11, (1, 3, 4, 5), "y = ReduceMax<axes = [1], keepdims = 0>(x)", {}),
     ("ReduceMin", 18, (1, 3, 4, 5), "y = ReduceMin(x, axes)", {"axes": [3]}),
     ("ReduceL1", 11, (1, 3, 4, 5), "y = ReduceL1<axes = [2, 3]>(x)", {}),

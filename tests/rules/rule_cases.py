@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from fnmatch import fnmatch
+from math import isnan
 
 from node_cases import NodeCase, wheel_cases
 from own_cases import own_cases
@@ -58,7 +59,9 @@ def matches(case: NodeCase, patterns: Iterable[str]) -> bool:
 
 
 def miss(case: NodeCase) -> float:
-    return residual(case.proto, case.value, case.input, case.output)
+    """The residual of a case; 0 where no place of its output can tell one."""
+    found = residual(case.proto, case.value, case.input, case.output)
+    return 0 if isnan(found) else found
 
 
 KEPT = {name: case for name, case in CASES.items() if not matches(case, (*SKIPS, *UNEVEN))}

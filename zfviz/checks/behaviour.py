@@ -155,7 +155,7 @@ def verification(subject: Subject) -> Iterator[Measurement]:
     except ModelError as error:
         raise SkipError(str(error)) from error
     if not residuals:
-        raise SkipError(f"no layer below {layer.name!r} gives finite values")
+        raise SkipError(f"no layer below {layer.name!r} gives values that can be judged")
     worst = max(residuals, key=lambda residual: residual.value)
     said = f"of {len(residuals)} rules the one of {worst.op} is farthest from central differences"
     yield Measurement(worst.layer, worst.value, said)

@@ -22,7 +22,7 @@ def reduced_axes(layer: Node) -> list[int]:
     axes: list[int] = constant_of(layer, 1, "axes").reshape(-1).tolist() if is_given(layer, 1) else []
     if not axes:
         return [] if layer.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
-    return sorted(axis % rank for axis in axes)
+    return sorted({axis % rank for axis in axes})
 
 
 @rule("ReduceSum", reach=_kept)
