@@ -30,7 +30,7 @@ class Seen:
         fired = self.peaks > 0
         whole = LayerResponses(layer, self.peaks, fired, fired.mean(axis=0), fired, np.zeros(len(fired), int))
         names = tuple(self.names[: len(fired)])
-        return Responses(names, names, (whole,), None if self.top1 is None else np.array(self.top1), names)
+        return Responses(names, (whole,), None if self.top1 is None else np.array(self.top1), names)
 
 
 @pytest.fixture

@@ -48,14 +48,12 @@ def test_the_numbers_are_those_of_the_activations(tiny: ModelProto, shown: list[
     assert {name: counts.tolist() for name, counts in found.outputs.items()} == {"softmax": [0] * len(shown)}
 
 
-def test_images_are_known_by_name_by_file_and_by_what_the_model_gets(tiny: ModelProto, shown: list[Path]) -> None:
+def test_images_are_known_by_name_and_by_file(tiny: ModelProto, shown: list[Path]) -> None:
     found = seen(tiny, shown)
     other = seen(zfviz.load(tiny, preprocessing="caffe"), shown)
     assert list(found.names) == [path.name for path in shown]
     assert list(found.pictures) == [sha256(path.read_bytes()).hexdigest() for path in shown]
     assert found.pictures == other.pictures
-    assert found.hashes[9] == zfviz.project(tiny, shown[9], top=1).record()["image_sha256"]
-    assert len({*found.hashes, *other.hashes}) == 2 * len(shown)
 
 
 @pytest.mark.parametrize("form", [{"batch": 1}, {"batch": 4}, {"nhwc": True}])
@@ -168,6 +166,14 @@ def test_a_rectifier_with_a_bound_saturates_there(rest: str, shown: list[Path]) 
     (one,) = seen(spelled(f"h = Conv(x, w, b)  {rest}", {**bias, **numbers}), shown).gates
     assert (one.layer.name, one.bounds) == ("y", (6,))
     assert one.saturated.tolist() == [0, 0, 0, 1]
+
+
+def test_what_is_not_finite_changes_no_gate(tmp_path: Path) -> None:
+    body = "a = Div(x, x)  b = Mul(a, c)  y = Clip(b, zero, six)"
+    numbers = {"c": np.array([1.0, 6, 7]).reshape(1, 3, 1, 1), "zero": np.float32(0), "six": np.float32(6)}
+    found = see(zfviz.load(spelled(body, numbers), preprocessing=PLAIN), greys(tmp_path, {2: 0}), "cpu", None)
+    (gate,) = found.gates
+    assert np.allclose(gate.saturated, [0, 1 - 1 / 5 / 256, 1 - 1 / 5 / 256])
 
 
 def test_what_is_no_picture_is_refused(tiny: ModelProto, shown: list[Path], tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import file_digest, sha256
+from functools import cache
+from hashlib import file_digest
+from itertools import chain
 from math import isfinite, prod
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import onnx_graphsurgeon as gs
 from zfviz.errors import ModelError
 from zfviz.graph.layers import Layer
 from zfviz.graph.rectifiers import MOVED
+from zfviz.graph.summaries import Summarizer
 from zfviz.runtime.loading import Model
 from zfviz.runtime.running import IMAGES_AT_ONCE, ahead, at_once, run_forward
-from zfviz.runtime.session import Device, Session
+from zfviz.runtime.session import Device, Session, open_session
 from zfviz.studies.inputs import Batch, read_batch
 from zfviz.studies.project import FLOAT_BYTES, open_forward
 from zfviz.studies.selection import class_layer
@@ -54,14 +57,12 @@ class GateResponses:
 class Responses:
     """What all rectified maps did, and `top1` int [N], the class of each image, where the model is a classifier.
 
-    `names` are those of the images, `hashes` the SHA-256 of each as the model takes it, `pictures` that of its file,
-    which stays when the preprocessing changes. `gates` are the layers that others are multiplied by, and the rectifiers
-    that have an upper bound; `outputs` says of the model's own outputs how many values of each image were NaN or
-    infinite, int [N] by the layer's name.
+    `names` are those of the images, `pictures` the SHA-256 of the file of each. `gates` are the layers that others are
+    multiplied by, and the rectifiers that have an upper bound; `outputs` says of the model's own outputs how many
+    values of each image were NaN or infinite, int [N] by the layer's name.
     """
 
     names: tuple[str, ...]
-    hashes: tuple[str, ...]
     layers: tuple[LayerResponses, ...]
     top1: np.ndarray | None
     pictures: tuple[str, ...] = ()
@@ -75,56 +76,76 @@ def see(model: Model, paths: Sequence[Path], device: Device, threads: int | None
     Raises ImageError for a file that is no picture, ModelError for a model that does not run.
     """
     maps, gates, outputs, scores = _watched_maps(model), _gates(model), _outputs(model), class_layer(model)
-    asked = (*maps, *(layer for layer, _ in gates), *outputs, *([scores] if scores else []))
-    layers = [*{layer.tensor: layer for layer in asked}.values()]
-    session = open_forward(model, [layer.tensor for layer in layers], device, threads)
+    gated, kept = [layer for layer, _ in gates], [*outputs, *([scores] if scores else [])]
+    watched = [*{layer.tensor: layer for layer in (*maps, *gated, *kept)}.values()]
+    graph = Summarizer(model.canonical, watched)
+    told = [(graph.peak(layer), graph.share_above(layer)) for layer in maps]
+    means = [graph.mean(layer) for layer in (*maps, *gated)]
+    above = [[graph.share_above(layer, edge) for edge in _edges(bounds)] for layer, bounds in gates]
+    asked = [*dict.fromkeys([*chain(*told), *means, *chain(*above), *(layer.tensor for layer in kept)])]
+    session = open_session(graph.finish(kept), model.source.folder, device, threads)
+    open_whole = cache(lambda: open_forward(model, [layer.tensor for layer in (*maps, *gated)], device, threads))
     names: list[str] = []
-    hashes: list[str] = []
     pictures: list[str] = []
-    of_maps: list[list[tuple[np.ndarray, ...]]] = [[] for _ in maps]
-    of_gates: list[list[np.ndarray]] = [[] for _ in gates]
-    of_outputs: list[list[np.ndarray]] = [[] for _ in outputs]
+    of_maps: list[list[_Seen]] = []
+    of_gates: list[list[np.ndarray]] = []
+    of_outputs: list[list[np.ndarray]] = []
     top1: list[np.ndarray] = []
-    together = at_once(IMAGES_AT_ONCE, sum(prod(layer.shape) for layer in layers) * FLOAT_BYTES)
+    together = at_once(IMAGES_AT_ONCE, sum(prod(layer.shape) for layer in watched) * FLOAT_BYTES)
     for batch, files in _read(model, paths, together):
         names += batch.names
-        hashes += [sha256(row.tobytes()).hexdigest() for row in batch.array]
         pictures += files
-        values = look(model, session, batch.array, layers)
-        for layer, found in zip(maps, of_maps, strict=True):
-            found.append(_summary(values[layer.tensor]))
-        for (layer, bounds), found in zip(gates, of_gates, strict=True):
-            found.append(_saturated(values[layer.tensor], bounds))
-        for layer, found in zip(outputs, of_outputs, strict=True):
-            found.append(np.count_nonzero(~np.isfinite(_flat(values[layer.tensor], 1)), axis=1))
+        values = _run(model, session, batch.array, asked)
+        if all(np.isfinite(values[mean]).all() for mean in means):
+            of_maps.append(
+                [_told(layer, values[peak], values[share]) for layer, (peak, share) in zip(maps, told, strict=True)]
+            )
+            of_gates.append(
+                [_near(layer, [values[s] for s in shares]) for layer, shares in zip(gated, above, strict=True)]
+            )
+        else:
+            whole = look(model, open_whole(), batch.array, [*maps, *gated])
+            of_maps.append([_counted(whole[layer.tensor]) for layer in maps])
+            of_gates.append([_saturated(whole[layer.tensor], bounds) for layer, bounds in gates])
+        of_outputs.append([_not_finite(_values(layer, values)) for layer in outputs])
         if scores:
-            top1.append(values[scores.tensor].argmax(axis=1))
+            top1.append(_values(scores, values).argmax(axis=1))
     return Responses(
         tuple(names),
-        tuple(hashes),
-        tuple(_joined(layer, found) for layer, found in zip(maps, of_maps, strict=True)),
+        tuple(_joined(layer, found) for layer, found in zip(maps, zip(*of_maps, strict=True), strict=True)),
         np.concatenate(top1) if top1 else None,
         tuple(pictures),
         tuple(
             GateResponses(layer, bounds, np.concatenate(found).mean(axis=0))
-            for (layer, bounds), found in zip(gates, of_gates, strict=True)
+            for (layer, bounds), found in zip(gates, zip(*of_gates, strict=True), strict=True)
         ),
-        {layer.name: np.concatenate(found) for layer, found in zip(outputs, of_outputs, strict=True)},
+        {
+            layer.name: np.concatenate(found)
+            for layer, found in zip(outputs, zip(*of_outputs, strict=True), strict=True)
+        },
     )
 
 
 def look(model: Model, session: Session, images: np.ndarray, layers: Sequence[Layer]) -> dict[str, np.ndarray]:
     """The values of layers, finite or not, by tensor: float32 [N, C, H, W], or [N, F] where a layer has no map."""
-    tensors = [layer.tensor for layer in layers]
+    values = _run(model, session, images, [layer.tensor for layer in layers])
+    return {layer.tensor: _values(layer, values) for layer in layers}
+
+
+def _values(layer: Layer, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    return layer.as_map(values[layer.tensor]).astype(np.float32, copy=False)
+
+
+def _run(model: Model, session: Session, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    """The outputs of the session for the images, finite or not."""
     try:
-        values = run_forward(session, model.image, images, tensors, finite=False)
+        return run_forward(session, model.image, images, outputs, finite=False)
     except ModelError:
         if len(images) == 1:
             raise
         # some exports leave the batch open but take one image
-        alone = [run_forward(session, model.image, image[None], tensors, finite=False) for image in images]
-        values = {name: np.concatenate([one[name] for one in alone]) for name in tensors}
-    return {layer.tensor: layer.as_map(values[layer.tensor]).astype(np.float32, copy=False) for layer in layers}
+        alone = [run_forward(session, model.image, image[None], outputs, finite=False) for image in images]
+        return {name: np.concatenate([one[name] for one in alone]) for name in outputs}
 
 
 def _read(model: Model, paths: Sequence[Path], together: int) -> Iterator[tuple[Batch, list[str]]]:
@@ -143,33 +164,71 @@ def _hash_of(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _summary(values: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of a map [N, C, H, W] what `LayerResponses` holds, but the share of zeros of each image, [N, C]."""
-    peaks, lows = values.max(axis=(2, 3)), values.min(axis=(2, 3))
-    above = (values > 0).view(np.uint8).sum(axis=(2, 3), dtype=np.uint32)
-    not_finite = np.zeros(len(values), np.int64)
-    # NaN passes through both, so that only maps that hold one, or an infinity, are looked at again
-    for image, channel in np.argwhere(~(np.isfinite(peaks) & np.isfinite(lows))):
-        finite = np.isfinite(values[image, channel])
-        not_finite[image] += finite.size - np.count_nonzero(finite)
-        peaks[image, channel] = values[image, channel][finite].max() if finite.any() else 0
-    return peaks, above > 0, 1 - above / prod(values.shape[2:]), lows > 0, not_finite
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What some images did to a map: `peaks` float32 [N, C], how many places were `above` zero, [N, C], and how many
+    values were `not_finite`, int [N].
+    """
+
+    peaks: np.ndarray
+    above: np.ndarray
+    not_finite: np.ndarray
 
 
-def _joined(layer: Layer, portions: Sequence[tuple[np.ndarray, ...]]) -> LayerResponses:
-    peaks, fired, zeros, never_zero, not_finite = (np.concatenate(part) for part in zip(*portions, strict=True))
-    return LayerResponses(layer, peaks, fired, zeros.mean(axis=0), never_zero, not_finite)
+def _told(layer: Layer, peaks: np.ndarray, above: np.ndarray) -> _Seen:
+    """From the summary of a map that is finite."""
+    return _Seen(peaks[:, :, 0, 0], _counts(layer, above), np.zeros(len(peaks), np.int64))
+
+
+def _counted(values: np.ndarray) -> _Seen:
+    """From a map [N, C, H, W]."""
+    finite = np.isfinite(values)
+    peaks = values.max(axis=(2, 3), where=finite, initial=-np.inf)
+    peaks[~finite.any(axis=(2, 3))] = 0
+    return _Seen(peaks, np.count_nonzero(values > 0, axis=(2, 3)), _not_finite(values))
+
+
+def _joined(layer: Layer, portions: Sequence[_Seen]) -> LayerResponses:
+    peaks, above, not_finite = (
+        np.concatenate(part) for part in zip(*((p.peaks, p.above, p.not_finite) for p in portions), strict=True)
+    )
+    zeros = (1 - above / _places(layer)).mean(axis=0)
+    return LayerResponses(layer, peaks, above > 0, zeros, above == _places(layer), not_finite)
+
+
+def _near(layer: Layer, above: Sequence[np.ndarray]) -> np.ndarray:
+    """Which share of each channel's outputs is near a bound, [N, C], from which shares are above the `_edges`."""
+    *lower, upper = (_counts(layer, shares) for shares in above)
+    return (upper + sum(_places(layer) - counts for counts in lower)) / _places(layer)
+
+
+def _edges(bounds: Sequence[float]) -> list[float]:
+    """The largest number near a lower bound, where there is one, and the largest below those near the upper one."""
+    *lower, upper = map(np.float32, bounds)
+    edge = upper - np.float32(NEAR)
+    while abs(edge - upper) <= np.float32(NEAR):
+        edge = np.nextafter(edge, np.float32(-np.inf))
+    return [*(float(bound + np.float32(NEAR)) for bound in lower), float(edge)]
 
 
 def _saturated(values: np.ndarray, bounds: Sequence[float]) -> np.ndarray:
-    """Which share of each channel's outputs is near a bound, [N, C]."""
-    flat = _flat(values, 2)
+    """Which share of each channel's outputs is near a bound, [N, C], from all of them."""
+    flat = values.reshape(*values.shape[:2], -1)
     return np.any([np.abs(flat - np.float32(bound)) <= NEAR for bound in bounds], axis=0).mean(axis=2)
 
 
-def _flat(values: np.ndarray, kept: int) -> np.ndarray:
-    """The values with all axes but the first ones as one."""
-    return values.reshape(*values.shape[:kept], -1)
+def _not_finite(values: np.ndarray) -> np.ndarray:
+    """How many values of each image are NaN or infinite, int [N]."""
+    return np.count_nonzero(~np.isfinite(values.reshape(len(values), -1)), axis=1)
+
+
+def _counts(layer: Layer, shares: np.ndarray) -> np.ndarray:
+    """How many places of a layer these shares are, float32 [N, C, 1, 1]: whole numbers [N, C]."""
+    return np.rint(shares[:, :, 0, 0] * np.float64(_places(layer)))
+
+
+def _places(layer: Layer) -> int:
+    return prod(layer.shape[1:])
 
 
 def _watched_maps(model: Model) -> list[Layer]:
