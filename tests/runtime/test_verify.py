@@ -34,6 +34,7 @@ NETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "maps of one value": ("y = InstanceNormalization<epsilon = 0.01>(x, s, s)", {"s": F([1, -1, 0.5])}),
     "zeros, where the slope bends": ("a = Mul(x, b) y = Elu(a)", {"b": F([0, 0, 0, 1, 0, 0])}),
+    "zeros, where it bends more": ("a = Mul(x, b) y = Softsign(a)", {"b": F([0, 0, 0, 1, 1, 2])}),
     "saturation": ("m = Abs(x) a = Add(m, b) y = Tanh(a)", {"b": F(6)}),
 }
 UNTOLD = ("a divisor that leaves nothing", "a factor beyond float32", "saturation")

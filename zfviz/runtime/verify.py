@@ -26,7 +26,7 @@ STEP = 2.0**-6
 
 
 UNEVEN = 0.004
-"""By how much of it slopes over one step and two may differ, where no kink lies between."""
+"""By how much of it slopes over one step and two may differ, where no kink lies between; less for smaller steps."""
 
 SMALLEST, LARGEST = 2.0**-126, 2.0**118
 """The slopes that float32 holds, with some room for sums of them."""
@@ -149,7 +149,7 @@ def residual(
     if any(map(_is_curved, canonical.graph.nodes)):
         # a curve bends everywhere, by the step's square; its slopes over two distances agree but at a kink
         kinks = (bend > 0.1 * np.abs(ahead2 - behind2)) | (
-            np.abs(near - far) > UNEVEN * (np.abs(slope) + np.abs(slope).mean())
+            np.abs(near - far) > UNEVEN * step / STEP * (np.abs(slope) + np.abs(slope).mean())
         )
     else:
         kinks = bend > 2.0**-18 * (np.abs(here) + np.abs(here).mean())
