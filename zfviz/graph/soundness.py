@@ -13,6 +13,10 @@ from zfviz.graph.protos import STANDARD, bodies_of, opset_of
 MOST_AXES = 32
 MOST_NUMBERS = 2**40
 MOST_BLOCK = 1024
+MOST_PLACES = 2**30
+"""That a window is wide, moves or is padded by."""
+WINDOW = ("kernel_shape", "strides", "dilations", "pads", "paddings", "output_padding", "output_shape")
+"""The attributes that say how windows lie."""
 MOST_SAMPLES = 64
 """Along a side of a bin of RoiAlign; networks take 2."""
 BITS: Mapping[int, int] = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
@@ -59,6 +63,7 @@ def _check_nodes(graph: GraphProto, context: onnx.checker.C.CheckerContext) -> N
         if not any(node.output):
             raise ModelError(f"a node {node.op_type!r} makes nothing; expected it to name an output. Export it again.")
         _check_numbers(node)
+        _check_rows(node, context.opset_imports[""])
         if node.domain in STANDARD and _is_current(node.op_type, context.opset_imports[""]):
             try:
                 onnx.checker.check_node(_bare(node), context)
@@ -85,6 +90,11 @@ def _check_numbers(node: NodeProto) -> None:
                 f"{node.op_type} for {node.output[0]!r} has {attribute.name} {[attribute.i, *attribute.ints][:9]}; "
                 f"expected -{MOST_AXES} to {MOST_AXES}."
             )
+        if attribute.name in WINDOW and any(abs(places) > MOST_PLACES for places in attribute.ints):
+            raise ModelError(
+                f"{node.op_type} for {node.output[0]!r} has {attribute.name} {[*attribute.ints][:9]}; "
+                f"expected at most {MOST_PLACES:,}."
+            )
     if not 0 < numbers.get("blocksize", 1) <= MOST_BLOCK:
         raise ModelError(
             f"{node.op_type} for {node.output[0]!r} has blocks of {numbers['blocksize']}; expected 1 to {MOST_BLOCK}."
@@ -93,6 +103,18 @@ def _check_numbers(node: NodeProto) -> None:
         raise ModelError(
             f"the RoiAlign that makes {node.output[0]!r} takes {numbers['sampling_ratio']} samples a side; "
             f"expected at most {MOST_SAMPLES}."
+        )
+
+
+def _check_rows(node: NodeProto, version: int) -> None:
+    """Raise ModelError for a gap in a row of inputs of any number, of which native code dies."""
+    if node.domain not in STANDARD or not _is_current(node.op_type, version):
+        return
+    inputs = onnx.defs.get_schema(node.op_type, version).inputs
+    if inputs and inputs[-1].option == inputs[-1].option.Variadic and not all(node.input[len(inputs) - 1 :]):
+        raise ModelError(
+            f"the {node.op_type} that makes {node.output[0]!r} leaves out one of its inputs; expected all. "
+            "Export it again."
         )
 
 

@@ -192,7 +192,9 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
         zeros = net.constant(np.zeros(size))
         return {0: net.add_at("ScatterND", zeros, net.forward(layer.inputs[1]), signal), 1: None}
     places = constant_of(layer, 1, "indices")
-    rows = places.reshape(prod(size[:batch]), -1, places.shape[-1])
+    depth = places.shape[-1]
+    # a place beyond the end is the forward graph's to refuse
+    rows = (places % np.array(size[batch : batch + depth], np.int64)).reshape(prod(size[:batch]), -1, depth)
     whole = np.arange(prod(size)).reshape(len(rows), *size[batch:])
     chosen = [whole[row][tuple(np.moveaxis(where, -1, 0))] for row, where in enumerate(rows)]
     targets = net.constant(np.reshape(chosen, [1, 1, -1]), np.int64)
