@@ -19,10 +19,9 @@ from zfviz.graph.layers import Layer
 from zfviz.report.pixels import Colour, display_scale, picture_of, render
 from zfviz.runtime.loading import Model
 from zfviz.runtime.running import IMAGES_AT_ONCE, ahead, run_forward
-from zfviz.runtime.session import Session
 from zfviz.runtime.verify import find_residuals
 from zfviz.studies.inputs import Batch, read_batch
-from zfviz.studies.project import Projector, open_forward, prepare
+from zfviz.studies.project import Projector, prepare
 from zfviz.studies.selection import default_layers
 from zfviz.tolerances import SINGLE_OP
 
@@ -57,11 +56,10 @@ PART = 0.25
 )
 def same_bits(subject: Subject) -> Iterator[Measurement]:
     """How many numbers of the model's outputs differ when it looks at one picture twice."""
-    model, image = subject.model, subject.image()
-    graph = model.canonical.proto.graph
-    outputs = [output.name for output in graph.output if output.type.HasField("tensor_type")]
-    session = open_forward(model, outputs, subject.device, subject.threads)
-    first, second = (run_forward(session, model.image, image, outputs, whole=True, finite=False) for _ in range(2))
+    model, image, outputs = subject.model, subject.image(), subject.outputs
+    first, second = (
+        run_forward(subject.session, model.image, image, outputs, whole=True, finite=False) for _ in range(2)
+    )
     differing = {name: differing_bits(first[name], second[name]) for name in outputs}
     count, size = sum(differing.values()), sum(first[name].size for name in outputs)
     where = f", first in {next(name for name in outputs if differing[name])!r}" if count else ""
@@ -85,13 +83,12 @@ def shift_agreement(subject: Subject) -> Iterator[Measurement]:
     """
     scores, paths = subject.scores, spread(subject.paths, SHIFTED)
     assert scores is not None
-    session = open_forward(subject.model, [scores.tensor], subject.device, subject.threads)
     offsets = np.random.default_rng(SEED).integers(0, margin(subject.model), (len(paths), 2, 2))
     together = IMAGES_AT_ONCE // 2
     portions = [slice(start, start + together) for start in range(0, len(paths), together)]
     stays: list[np.ndarray] = []
     for crops, _ in ahead(lambda part: shifted(subject.model, paths[part], offsets[part]), portions, threads=1):
-        classes = look(subject.model, session, crops, [scores])[scores.tensor].argmax(axis=1)
+        classes = look(subject.model, subject.session, crops, [scores])[scores.tensor].argmax(axis=1)
         stays.append(classes[::2] == classes[1::2])
     stay = np.concatenate(stays)
     said = f"{np.count_nonzero(stay)} of {len(stay)} pictures stay in their class when they are shifted"
@@ -120,11 +117,10 @@ def projection_and_occlusion(subject: Subject) -> Iterator[Measurement]:
     """
     model, layer = subject.model, _deepest(subject.model)
     projector = prepare(model, layer.name, top=1, device=subject.device, threads=subject.threads, scores=False)
-    session = open_forward(model, [layer.tensor], subject.device, subject.threads)
     found = [
         occlusion
         for batch in _each(subject.some, OCCLUDED)
-        if (occlusion := _occlude(batch, layer, projector, session)) is not None
+        if (occlusion := _occlude(batch, layer, projector)) is not None
     ]
     if not found:
         raise SkipError(f"no unit of {layer.name!r} falls when a part of its picture is hidden")
@@ -234,7 +230,7 @@ class _Occlusion:
         return _side_by_side([self.view, render(self.pixels, display_scale(self.pixels), colour), drops])
 
 
-def _occlude(batch: Batch, layer: Layer, projector: Projector, session: Session) -> _Occlusion | None:
+def _occlude(batch: Batch, layer: Layer, projector: Projector) -> _Occlusion | None:
     """What hiding parts of one picture does to the strongest unit of the layer; None where nothing comes of it."""
     try:
         projections = projector.project(batch)
@@ -248,7 +244,7 @@ def _occlude(batch: Batch, layer: Layer, projector: Projector, session: Session)
     values: list[np.ndarray] = []
     for start in range(0, len(places), IMAGES_AT_ONCE):
         hidden = _hide(model, batch.array[0], places[start : start + IMAGES_AT_ONCE])
-        values.append(look(model, session, hidden, [layer])[layer.tensor][:, unit.channel, unit.y, unit.x])
+        values.append(look(model, projector.forward, hidden, [layer])[layer.tensor][:, unit.channel, unit.y, unit.x])
     drops = projections.activations[0] - np.concatenate(values)
     energy = np.abs(pixels).sum(axis=0, dtype=np.float64)
     correlation = spearman(np.array([energy[place].sum() for place in places]), drops)

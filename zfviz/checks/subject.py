@@ -15,8 +15,9 @@ from zfviz.checks.responses import Responses, see
 from zfviz.graph.layers import Layer
 from zfviz.images.preprocessing import Preprocessing
 from zfviz.runtime.loading import Model
-from zfviz.runtime.session import Device
+from zfviz.runtime.session import Device, Session
 from zfviz.studies.inputs import Batch, read_batch
+from zfviz.studies.project import open_forward
 from zfviz.studies.selection import class_layer
 
 Item = TypeVar("Item")
@@ -66,6 +67,18 @@ class Subject:
     def scores(self) -> Layer | None:
         """The layer of class scores, where the model is a classifier."""
         return class_layer(self.model)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the model's outputs, those that are tensors."""
+        values = self.model.canonical.proto.graph.output
+        return [value.name for value in values if value.type.HasField("tensor_type")]
+
+    @cached_property
+    def session(self) -> Session:
+        """The model, ready to give its outputs and the class scores."""
+        scores = [self.scores.tensor] if self.scores else []
+        return open_forward(self.model, [*self.outputs, *scores], self.device, self.threads)
 
     @cached_property
     def responses(self) -> Responses:
