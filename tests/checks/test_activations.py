@@ -100,6 +100,9 @@ def test_a_channel_that_one_picture_of_many_makes_fire_is_rare(tmp_path: Path) -
     assert found.channels == (1,)
     assert found.value == pytest.approx(1 / 3)
     assert found.said == "1 of 3 channels is above zero in less than 1% of images: 1"
+    assert found.image == paths[17].name
+    assert found.picture
+    assert np.asarray(found.picture()).max() == 255
     (none,) = measured(
         "ZF203", zfviz.load(proto, preprocessing=PLAIN), [p for p in paths if p != paths[17]] * 2
     ).values()
@@ -123,6 +126,7 @@ def test_saturated_gates_are_counted(shown: list[Path]) -> None:
     (found,) = measured("ZF205", spelled(body, weights), shown[:3]).values()
     assert (found.layer, found.value, found.channels) == ("g", 0.5, (0, 3))
     assert found.said == "50.0% of outputs are at 0 or 1, those of 2 of 4 channels always: 0, 3"
+    assert found.image == shown[0].name
     weights["b"] = np.array([-1.0, 0, 1, 2])
     (found,) = measured("ZF205", spelled(body, weights), shown[:3]).values()
     assert found.said == "0.0% of outputs are at 0 or 1"
@@ -141,6 +145,18 @@ def test_the_share_of_zeros_is_the_mean_of_channels_and_names_those_far_above(tm
     assert found.value == pytest.approx(1.5 / 6)
     assert found.channels == (3,)
     assert found.said == "1 of 6 channels is above the mean by more than the deviation of 38.2%: 3"
+    both = pictures(tmp_path, [halves, np.full((16, 16, 3), 20)])
+    (darker,) = measured("ZF206", zfviz.load(proto, preprocessing=PLAIN), both).values()
+    assert darker.image == both[1].name
+    assert darker.picture
+
+
+@pytest.mark.parametrize("code", ["ZF202", "ZF203", "ZF204", "ZF206"])
+def test_of_a_layer_with_nan_no_other_check_speaks(code: str, tiny: ModelProto, shown: list[Path]) -> None:
+    spoiled = biased(tiny, "conv2", 5, float("nan"))
+    assert [*measured(code, tiny, shown * 3)] == ["relu1", "relu2"]
+    assert [*measured(code, spoiled, shown * 3)] == ["relu1"]
+    assert [*measured("ZF201", spoiled, shown)] == ["relu2"]
 
 
 def test_without_images_nothing_is_seen(tiny: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:

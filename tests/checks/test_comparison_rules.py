@@ -28,7 +28,7 @@ class Seen:
     def responses(self) -> Responses:
         layer = replace(zfviz.load(tiny_network()).layer("relu1"), shape=(self.peaks.shape[1], 16, 16))
         fired = self.peaks > 0
-        whole = LayerResponses(layer, self.peaks, fired, fired.mean(axis=0), fired, np.zeros(len(fired), int))
+        whole = LayerResponses(layer, self.peaks, fired, 1.0 - fired, fired, np.zeros(len(fired), int))
         names = tuple(self.names[: len(fired)])
         return Responses(names, (whole,), None if self.top1 is None else np.array(self.top1), names)
 

@@ -1,6 +1,7 @@
 """Checks of activations: what the channels of each rectified map do over the images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -72,7 +73,7 @@ def never_firing_channels(subject: Subject) -> Iterator[Measurement]:
     images = len(subject.responses.names)
     if images < FEWEST:
         raise SkipError(f"too few images to tell: {images}; expected {FEWEST} or more")
-    for seen in subject.responses.layers:
+    for seen in _finite(subject):
         peaks = seen.peaks.max(axis=0)
         yield _share(seen, (peaks <= 0) & (peaks >= -SILENT), "zero everywhere in every image")
 
@@ -91,9 +92,13 @@ def rarely_firing_channels(subject: Subject) -> Iterator[Measurement]:
     images = len(subject.responses.names)
     if images * RARE <= 1:
         raise SkipError(f"too few images to tell: {images}; expected more than {round(1 / RARE)}")
-    for seen in subject.responses.layers:
+    for seen in _finite(subject):
         share = seen.fired.mean(axis=0)
-        yield _share(seen, (share > 0) & (share < RARE), f"above zero in less than {RARE:.0%} of images")
+        found = _share(seen, (share > 0) & (share < RARE), f"above zero in less than {RARE:.0%} of images")
+        if found.channels:
+            image = int(seen.peaks[:, found.channels[0]].argmax())
+            found = replace(found, image=subject.responses.names[image], picture=partial(_view, subject, image))
+        yield found
 
 
 @check(
@@ -108,7 +113,7 @@ def rarely_firing_channels(subject: Subject) -> Iterator[Measurement]:
 )
 def always_firing_channels(subject: Subject) -> Iterator[Measurement]:
     """The share of a layer's channels that are above zero everywhere in all images: there it is no rectifier."""
-    for seen in subject.responses.layers:
+    for seen in _finite(subject):
         yield _share(seen, np.all(seen.never_zero, axis=0), "above zero everywhere in every image")
 
 
@@ -128,11 +133,15 @@ def saturated_gates(subject: Subject) -> Iterator[Measurement]:
     """
     for seen in subject.responses.gates:
         share = float(seen.saturated.mean())
-        stuck = tuple(np.flatnonzero(seen.saturated == 1).tolist())
+        stuck = tuple(np.flatnonzero(np.all(seen.saturated == 1, axis=0)).tolist())
         bounds = " or ".join(f"{bound:g}" for bound in seen.bounds)
-        always = f", those of {len(stuck)} of {len(seen.saturated)} channels always: {listed(stuck)}" if stuck else ""
+        always = (
+            f", those of {len(stuck)} of {seen.saturated.shape[1]} channels always: {listed(stuck)}" if stuck else ""
+        )
         said = f"{share:.1%} of outputs are at {bounds}{always}"
-        yield Measurement(seen.layer.name, share, said, stuck)
+        image = int(seen.saturated.mean(axis=1).argmax())
+        name, picture = subject.responses.names[image], partial(_view, subject, image)
+        yield Measurement(seen.layer.name, share, said, stuck, name, picture)
 
 
 @check(
@@ -149,14 +158,22 @@ def share_of_zeros(subject: Subject) -> Iterator[Measurement]:
     """The share of a layer's outputs that are not above zero, the mean of its channels; named are those that are zero
     more often by a standard deviation, which Hu et al. prune.
     """
-    for seen in subject.responses.layers:
-        mean, deviation = float(seen.zeros.mean()), float(seen.zeros.std())
-        often = seen.zeros > mean + deviation
+    for seen in _finite(subject):
+        zeros = seen.zeros.mean(axis=0)
+        mean, deviation = float(zeros.mean()), float(zeros.std())
+        often = zeros > mean + deviation
         channels = tuple(np.flatnonzero(often).tolist())
         count = counted(len(channels), len(often), "channels")
         said = f"{count} above the mean by more than the deviation of {deviation:.1%}{': ' * bool(channels)}"
         said += listed(channels)
-        yield Measurement(seen.layer.name, mean, said, channels)
+        image = int(seen.zeros.mean(axis=1).argmax())
+        name, picture = subject.responses.names[image], partial(_view, subject, image)
+        yield Measurement(seen.layer.name, mean, said, channels, name, picture)
+
+
+def _finite(subject: Subject) -> Iterator[LayerResponses]:
+    """The layers that gave numbers only; of others ZF201 tells."""
+    return (seen for seen in subject.responses.layers if seen.is_finite)
 
 
 def _share(seen: LayerResponses, which: np.ndarray, what: str) -> Measurement:

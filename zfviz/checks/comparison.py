@@ -296,7 +296,7 @@ def _paired_maps(subject: Subject) -> Iterator[tuple[Strongest, LayerResponses]]
     shown = _baseline(subject).shown
     seen = {id(layer.layer): layer for layer in subject.responses.layers}
     for before, now in paired(shown.layers if shown else (), [layer.layer for layer in seen.values()]):
-        if before.shape[0] == now.shape[0]:
+        if before.shape[0] == now.shape[0] and seen[id(now)].is_finite:
             yield before, seen[id(now)]
 
 

@@ -29,7 +29,7 @@ NEAR = 1e-3
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerResponses:
     """What the channels of one layer did: `peaks` float32 [N, C], the largest activation of each channel in each image;
-    `fired` [N, C], whether it was above zero anywhere; `zeros` float [C], which share of all its outputs was not above
+    `fired` [N, C], whether it was above zero anywhere; `zeros` float [N, C], which share of its outputs was not above
     zero; `never_zero` bool [N, C], whether it was above zero everywhere; `not_finite` int [N], how many values were NaN
     or infinite. A peak is of the finite values, 0 where there is none.
     """
@@ -41,11 +41,16 @@ class LayerResponses:
     never_zero: np.ndarray
     not_finite: np.ndarray
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values were numbers; what a channel does is not told by others."""
+        return not self.not_finite.any()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GateResponses:
-    """How far the gates of one layer went: `saturated` float [C], which share of all outputs of a channel was within
-    1e-3 of one of the `bounds`.
+    """How far the gates of one layer went: `saturated` float [N, C], which share of a channel's outputs was within 1e-3
+    of one of the `bounds`.
     """
 
     layer: Layer
@@ -116,7 +121,7 @@ def see(model: Model, paths: Sequence[Path], device: Device, threads: int | None
         np.concatenate(top1) if top1 else None,
         tuple(pictures),
         tuple(
-            GateResponses(layer, bounds, np.concatenate(found).mean(axis=0))
+            GateResponses(layer, bounds, np.concatenate(found))
             for (layer, bounds), found in zip(gates, zip(*of_gates, strict=True), strict=True)
         ),
         {
@@ -192,8 +197,7 @@ def _joined(layer: Layer, portions: Sequence[_Seen]) -> LayerResponses:
     peaks, above, not_finite = (
         np.concatenate(part) for part in zip(*((p.peaks, p.above, p.not_finite) for p in portions), strict=True)
     )
-    zeros = (1 - above / _places(layer)).mean(axis=0)
-    return LayerResponses(layer, peaks, above > 0, zeros, above == _places(layer), not_finite)
+    return LayerResponses(layer, peaks, above > 0, 1 - above / _places(layer), above == _places(layer), not_finite)
 
 
 def _near(layer: Layer, above: Sequence[np.ndarray]) -> np.ndarray:
