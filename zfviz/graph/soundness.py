@@ -95,6 +95,11 @@ def _check_numbers(node: NodeProto) -> None:
                 f"{node.op_type} for {node.output[0]!r} has {attribute.name} {[*attribute.ints][:9]}; "
                 f"expected at most {MOST_PLACES:,}."
             )
+        if attribute.name == "to" and attribute.i not in helper.get_all_tensor_dtypes():
+            raise ModelError(
+                f"{node.op_type} for {node.output[0]!r} makes a type that ONNX does not know ({attribute.i}). "
+                "Export it again."
+            )
     if not 0 < numbers.get("blocksize", 1) <= MOST_BLOCK:
         raise ModelError(
             f"{node.op_type} for {node.output[0]!r} has blocks of {numbers['blocksize']}; expected 1 to {MOST_BLOCK}."

@@ -100,6 +100,8 @@ def standardised_back(layer: Node, signal: Tensor, net: Net) -> Signals:
     """The gradient of values brought to mean 0 and variance 1 along some axes."""
     rank = len(dims(layer.inputs[0]))
     axes = sorted(axis % rank for axis in layer.attrs.get("axes", [0, 2, 3]))
+    if not axes:
+        raise UnsupportedError("it names no axes")
     refuse_batch(layer, axes[0], net)
     # ONNX adds 1e-9 to the deviation, below what float32 can tell
     return {0: _standardised_back(net.forward(layer.inputs[0]), signal, axes, 0.0, net)}

@@ -192,6 +192,8 @@ def scatter_slices_back(layer: Node, signal: Tensor, net: Net) -> Signals:
         zeros = net.constant(np.zeros(size))
         return {0: net.add_at("ScatterND", zeros, net.forward(layer.inputs[1]), signal), 1: None}
     places = constant_of(layer, 1, "indices")
+    if places.dtype.kind not in "iu":
+        raise UnsupportedError(f"its indices are {places.dtype.name}, no whole numbers")
     depth = places.shape[-1]
     # a place beyond the end is the forward graph's to refuse
     rows = (places % np.array(size[batch : batch + depth], np.int64)).reshape(prod(size[:batch]), -1, depth)
