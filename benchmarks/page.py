@@ -74,7 +74,7 @@ def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _processes(found: dict[str, dict[str, float]]) -> Iterator[str]:
-    yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all. "
+    yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all."
     yield "The Captum script writes 27 plain pictures where zfviz draws a sheet and writes a record; it takes the slope"
     yield "of contrast norms.\n"
     yield "| command | seconds | processor seconds | peak memory, MiB |\n|---|---|---|---|"
