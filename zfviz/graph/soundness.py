@@ -95,7 +95,8 @@ def _check_numbers(node: NodeProto) -> None:
                 f"{node.op_type} for {node.output[0]!r} has {attribute.name} {[*attribute.ints][:9]}; "
                 f"expected at most {MOST_PLACES:,}."
             )
-        if attribute.name == "to" and attribute.i not in helper.get_all_tensor_dtypes():
+        # before opset 6 it was a text
+        if attribute.name == "to" and attribute.HasField("i") and attribute.i not in helper.get_all_tensor_dtypes():
             raise ModelError(
                 f"{node.op_type} for {node.output[0]!r} makes a type that ONNX does not know ({attribute.i}). "
                 "Export it again."
