@@ -106,6 +106,7 @@ def _least_residual(proto: ModelProto, x: np.ndarray, name: str, output: str, cu
     return least
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is told
 def residual(
     proto: ModelProto,
     x: np.ndarray,
