@@ -134,6 +134,18 @@ def test_reports_are_utf8_on_any_console(folder: Path) -> None:
     assert "Δx" in plain.out
 
 
+def test_a_console_that_lacks_a_letter_is_no_bug(folder: Path) -> None:
+    proto = onnx.load(folder / "tiny.onnx")
+    proto.graph.node[0].name = "größe/Δx"
+    onnx.save(proto, folder / "letters.onnx")
+    command = [sys.executable, "-m", "zfviz.cli", "layers", "letters.onnx"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, check=False, env=os.environ | {"PYTHONIOENCODING": "cp1252"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "größe/\\u0394x" in done.stdout.decode("cp1252")
+
+
 def test_a_report_that_cannot_be_written_is_said_before_anything_is_done(folder: Path) -> None:
     done = Done(folder, "broken.onnx", "--report", "json=a.json", "--report", "html=none/a.html")
     assert (done.code, done.out) == (2, "")
