@@ -121,6 +121,12 @@ def test_the_verdict_holds_though_nobody_reads_it(folder: Path) -> None:
             unread.stdout.close()
             assert unread.stderr.read() == b""
         assert unread.returncode == code
+        # warnings go the same way as the report
+        command += ["--images", "photos"]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as unread:
+            assert unread.stdout
+            unread.stdout.close()
+        assert unread.returncode == code
 
 
 def test_reports_are_utf8_on_any_console(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zfviz.cli.options import input_option, input_shape_option, preprocess_option
-from zfviz.cli.output import write
+from zfviz.cli.output import unread, write
 from zfviz.errors import ZfvizError
 from zfviz.report.terminal import visible
 
@@ -125,10 +125,11 @@ def audit(
             write_atomically(file, render(found, kind).encode())
         if update_baseline and baseline:
             write_atomically(Path(baseline), found.record().to_json().encode())
-        for warning in found.warnings:
-            click.echo(f"zfviz: {visible(warning)}", err=True)
-        # where the report is in a file, its first line alone
-        write(render(found, "text").partition("\n")[0] + "\n" if output else render(found, format_))
+        with unread():
+            for warning in found.warnings:
+                click.echo(f"zfviz: {visible(warning)}", err=True)
+            # where the report is in a file, its first line alone
+            write(render(found, "text").partition("\n")[0] + "\n" if output else render(found, format_))
         return found.ok
 
     # one alone says what is wrong in the way of all commands

@@ -13,7 +13,7 @@ from zfviz.cli.export import export
 from zfviz.cli.expose import expose
 from zfviz.cli.layers import layers
 from zfviz.cli.models import models
-from zfviz.cli.output import close
+from zfviz.cli.output import unread
 from zfviz.cli.project import project
 from zfviz.errors import ZfvizError
 from zfviz.report.terminal import visible
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.reconfigure(errors="backslashreplace")  # one that lacks a letter is no bug
     try:
         # not click's own main: that exits 1 when nobody reads the output, and 1 means a failed check
-        with cli.make_context("zfviz", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with unread(), cli.make_context("zfviz", list(sys.argv[1:] if arguments is None else arguments)) as context:
             cli.invoke(context)
-        sys.stdout.flush()
+            sys.stdout.flush()
         code = 0
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
@@ -59,9 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = BAD_USE
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:
-        close()
-        code = 0
     except ZfvizError as error:
         click.echo(f"zfviz: {visible(' '.join(str(error).split()))}", err=True)
         code = error.exit_code
