@@ -63,8 +63,8 @@ def _check_nodes(graph: GraphProto, context: onnx.checker.C.CheckerContext) -> N
         if not any(node.output):
             raise ModelError(f"a node {node.op_type!r} makes nothing; expected it to name an output. Export it again.")
         _check_numbers(node)
-        _check_rows(node, context.opset_imports[""])
         if node.domain in STANDARD and _is_current(node.op_type, context.opset_imports[""]):
+            _check_row(node, context.opset_imports[""])
             try:
                 onnx.checker.check_node(_bare(node), context)
             except onnx.checker.ValidationError as error:
@@ -112,10 +112,8 @@ def _check_numbers(node: NodeProto) -> None:
         )
 
 
-def _check_rows(node: NodeProto, version: int) -> None:
+def _check_row(node: NodeProto, version: int) -> None:
     """Raise ModelError for a gap in a row of inputs of any number, of which native code dies."""
-    if node.domain not in STANDARD or not _is_current(node.op_type, version):
-        return
     inputs = onnx.defs.get_schema(node.op_type, version).inputs
     if inputs and inputs[-1].option == inputs[-1].option.Variadic and not all(node.input[len(inputs) - 1 :]):
         raise ModelError(
