@@ -56,7 +56,7 @@ def compare(
     """A row for each number of units of a layer: by zfviz, by another program, and a plain forward pass to it."""
     model = zfviz.load(pair.proto)
     array = read_batch(model, PHOTO).array
-    places = _strongest(zfviz.activations(model, array, layer, "cpu", threads)[layer][0], max(counts))
+    places = _strongest(zfviz.activations(model, array, layer, "cpu", threads)[layer][0], max(*counts, RIVALS_UNITS))
     forward = open_forward(model, [model.layer(layer).tensor], "cpu", threads)
     batch = read_batch(model, array)
     rival = autograds(pair.net, layer, array) if method == "gradient" else captums(pair.net, layer, method, array)
@@ -75,7 +75,8 @@ def compare(
         values = run_forward(projector.forward, model.image, array, projector.tensors)
         contenders[f"projections, {count}"] = partial(_project, projector, values)
     with same_maps(pair.net, _rectified_maps(pair, array)):
-        ours, theirs = projector.project(batch).pixels[: len(few)], rival(few)
+        both = few[: counts[-1]]
+        ours, theirs = projector.project(batch).pixels[: len(both)], rival(both)
     difference = float((np.abs(ours - theirs).max((1, 2, 3)) / np.abs(theirs).max((1, 2, 3))).max())
     if not difference < SAME:
         raise SystemExit(f"{layer}, {method}: projections differ by {difference:.1e}; expected less than {SAME:.0e}.")
