@@ -1,6 +1,7 @@
 """Checks of comparison: what is not as it was in the baseline, a record or another model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from zfviz.checks.before_after import before_and_after
 from zfviz.checks.checking import Measurement, check
 from zfviz.checks.evidence import listed, numbered
 from zfviz.checks.kernels import FILTERING
-from zfviz.checks.pairing import paired
+from zfviz.checks.pairing import Named, paired
 from zfviz.checks.records import Baseline, Filters, Strongest, Window
 from zfviz.checks.responses import LayerResponses, look
 from zfviz.checks.subject import SHOWN, Subject
@@ -17,6 +18,8 @@ from zfviz.graph.layers import Layer
 from zfviz.runtime.loading import Model
 from zfviz.studies.project import open_forward
 from zfviz.studies.selection import class_layer
+
+One = TypeVar("One", bound=Named)
 
 MOVED = 0.1
 """Of a filter's norm. Integers of 8 bits move all but the weakest filters of a layer by less."""
@@ -85,13 +88,7 @@ def moved_filters(subject: Subject) -> Iterator[Measurement]:
 def changed_layers(subject: Subject) -> Iterator[Measurement]:
     """How many layers that filter are gone, new, or of another shape."""
     before, now = _baseline(subject).filters, _filters(subject)
-    pairs = paired(before, now)
-    kept_before, kept_now = {id(one) for one, _ in pairs}, {id(one) for _, one in pairs}
-    changes = [
-        *(f"{a.name} was {_sizes(a)} and is {_sizes(b)}" for a, b in pairs if a.shape != b.shape),
-        *(f"{one.name} ({_sizes(one)}) is gone" for one in before if id(one) not in kept_before),
-        *(f"{one.name} ({_sizes(one)}) is new" for one in now if id(one) not in kept_now),
-    ]
+    changes = _changes(before, now, lambda filters: "x".join(map(str, filters.shape)))
     same = f"all {len(now)} layers that filter have the shape that they had"
     yield Measurement("", float(len(changes)), listed(changes) or same)
 
@@ -125,10 +122,10 @@ def changed_preprocessing(subject: Subject) -> Iterator[Measurement]:
     needs=["baseline"],
 )
 def changed_windows(subject: Subject) -> Iterator[Measurement]:
-    """How many layers have windows of another size, or other strides, pads, dilations or groups."""
-    pairs = paired(_baseline(subject).windows, [*Window.of(subject.model)])
-    changes = [f"{b.name} was {a.slides} and is {b.slides}" for a, b in pairs if a.slides != b.slides]
-    same = f"the windows of {numbered(len(pairs), 'layer')} slide as they did"
+    """How many layers have windows of another size, or other strides, pads, dilations or groups, or are gone or new."""
+    before, now = _baseline(subject).windows, tuple(Window.of(subject.model))
+    changes = _changes(before, now, lambda window: window.slides)
+    same = f"the windows of {numbered(len(now), 'layer')} slide as they did"
     yield Measurement("", float(len(changes)), "; ".join(changes) or same)
 
 
@@ -266,8 +263,15 @@ def _filters(subject: Subject) -> tuple[Filters, ...]:
     return tuple(map(Filters.of, subject.kernels))
 
 
-def _sizes(filters: Filters) -> str:
-    return "x".join(map(str, filters.shape))
+def _changes(before: Sequence[One], now: Sequence[One], say: Callable[[One], str]) -> list[str]:
+    """What became of layers: of some there is something else to say now, others are gone or new."""
+    pairs = paired(before, now)
+    kept_before, kept_now = {id(one) for one, _ in pairs}, {id(one) for _, one in pairs}
+    return [
+        *(f"{b.name} was {say(a)} and is {say(b)}" for a, b in pairs if say(a) != say(b)),
+        *(f"{one.name} ({say(one)}) is gone" for one in before if id(one) not in kept_before),
+        *(f"{one.name} ({say(one)}) is new" for one in now if id(one) not in kept_now),
+    ]
 
 
 def _ordered(values: np.ndarray, chosen: np.ndarray) -> tuple[int, ...]:
