@@ -184,7 +184,7 @@ def _group(group: str, results: Sequence[Result], pictures: Pictures) -> Html:
 
 def _check(result: Result, pictures: Pictures) -> Html:
     check, worst_one = result.check, result.worst
-    facts = {
+    told = {
         "Worst": _worst(worst_one) if worst_one else "",
         "Expected": expected(check),
         "Counts": check.unit,
@@ -204,7 +204,7 @@ def _check(result: Result, pictures: Pictures) -> Html:
         element("p", check.question, class_="question"),
         *([element("p", f"Did not run: {result.skipped}.")] if result.skipped else []),
         *([element("p", about(check), class_="about")] if about(check) else []),
-        _facts(facts),
+        _facts(told),
         _found(result.findings),
         element("div", *drawn, class_="pictures") if drawn else Html(),
         _measurements(result),
