@@ -15,6 +15,7 @@ from zfviz.errors import CheckError, SkipError, UnsupportedError, ZfvizError
 from zfviz.images.decoding import find_pictures
 from zfviz.runtime.loading import Model, ModelLike, load
 from zfviz.runtime.session import Device
+from zfviz.studies.inputs import assumptions
 
 Status = Literal["passed", "failed", "informed", "skipped"]
 
@@ -114,14 +115,7 @@ class Audit:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was assumed of the model's input, and not found in the model; a sentence each."""
-        image, preprocessing = self.model.image, self.model.preprocessing
-        height, width = image.size
-        said = {
-            f"preprocessing was not found in the model and is assumed: {preprocessing.describe(image.channels)}. "
-            "State it with --preprocess.": self.images and preprocessing.source == "assumed",
-            f"the model leaves its input size open; {height}x{width} is assumed.": image.assumed_size,
-        }
-        return tuple(sentence for sentence, holds in said.items() if holds)
+        return tuple(assumptions(self.model, self.images > 0))
 
     def record(self) -> Baseline:
         """What a later audit compares with."""

@@ -55,6 +55,20 @@ def read_batch(model: Model, image: ImageLike, stems: Sequence[str] | None = Non
     return Batch(np.ascontiguousarray(array), views, names, tuple(stems), preprocessed=True)
 
 
+def assumptions(model: Model, pictures: bool) -> list[str]:
+    """What was assumed of the model's input, and not found in the model, a sentence each; `pictures` is whether some
+    were prepared for it.
+    """
+    said: list[str] = []
+    if pictures and model.preprocessing.source == "assumed":
+        how = model.preprocessing.describe(model.image.channels)
+        said.append(f"preprocessing was not found in the model and is assumed: {how}. State it with --preprocess.")
+    if model.image.assumed_size:
+        height, width = model.image.size
+        said.append(f"the model leaves its input size open; {height}x{width} is assumed.")
+    return said
+
+
 def distinct_stems(pictures: Sequence[OnePicture]) -> list[str]:
     """A file name without suffix for each picture: its own, numbered where two share one."""
     stems = [Path(_name(picture, index)).stem for index, picture in enumerate(pictures)]

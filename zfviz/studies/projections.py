@@ -18,7 +18,7 @@ from zfviz.report.sheet import Cell, Row, draw_sheet
 from zfviz.runtime.loading import Model
 from zfviz.runtime.session import versions
 from zfviz.runtime.verify import Residual
-from zfviz.studies.inputs import Batch
+from zfviz.studies.inputs import Batch, assumptions
 from zfviz.studies.selection import Unit
 
 Extra = Literal["pixels", "arrays"]
@@ -138,21 +138,15 @@ class Projections:
     def _header(self, image: int) -> list[str]:
         top = self._top1(image)
         best = f": {top['label']} {100 * top['probability']:.1f} %" if top else ""
-        how = self._how() if self.batch.preprocessed else "array as given"
+        prepared = self.model.preprocessing.describe(self.model.image.channels)
+        how = prepared if self.batch.preprocessed else "array as given"
         exact = f", inexact: {', '.join(self.inexact)}" if self.inexact else ""
         start = "" if self.seed == "activation" else ", seed 1"
         return [f"{self.batch.names[image]}{best}", f"{self.model.name}, {self.method}{start}{exact}", how]
 
     def warnings(self) -> list[str]:
         """What was assumed and not found in the model, and what the sheet cannot show as it is; a sentence each."""
-        warnings: list[str] = []
-        if self.batch.preprocessed and self.model.preprocessing.source == "assumed":
-            warnings.append(
-                f"preprocessing was not found in the model and is assumed: {self._how()}. State it with --preprocess."
-            )
-        if self.model.image.assumed_size:
-            height, width = self.model.image.size
-            warnings.append(f"the model leaves its input size open; {height}x{width} is assumed.")
+        warnings = assumptions(self.model, self.batch.preprocessed)
         stored = sorted({u.layer for u in self.units if not self.model.layer(u.layer).followed})
         if stored:
             warnings.append(f"the layout of {', '.join(stored)} could not be followed; it is reported as it is stored.")
@@ -167,9 +161,6 @@ class Projections:
         if dead:
             warnings.append(f"{dead} of {len(self.units)} units are dead: their activation is 0, nothing is projected.")
         return warnings
-
-    def _how(self) -> str:
-        return self.model.preprocessing.describe(self.model.image.channels)
 
     def _top1(self, image: int) -> dict[str, Any] | None:
         if not self.class_scores:
