@@ -88,6 +88,7 @@ def test_the_working_folder_is_looked_at_and_zfviz_toml_wins(tmp_path: Path, mon
         ("audit = 3", "expected a table"),
         ("", "configures no audit"),
         ("[audits]\nfail-on = 'error'", "no key 'audits'; nearest: audit"),
+        ("[audit]\nfail-on = 'never'\n[tool.zfviz.audit]\nfail-on = 'error'", "no key 'audit'"),
         ("fail-on = 'error'", "no key 'fail-on'"),
         ("[tool.zfviz.audits]\nfail-on = 'error'", "no key 'audits'"),
         ("[audit.checks.ZX1]\ndrift = -1", "expected 0 or more"),

@@ -118,6 +118,8 @@ def _table(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise CheckError(f"{path} cannot be read: {error}; expected a TOML file.") from None
     if path.name == "pyproject.toml" or "tool" in content:
+        if path.name != "pyproject.toml":
+            _known_keys(content, ("tool",), str(path))  # both spellings at once: one would be passed over
         for key in ("tool", "zfviz"):
             content = _mapping(content.get(key, {}), f"{path}: {key}")
     _known_keys(content, ("audit",), str(path))
