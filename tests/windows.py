@@ -1,4 +1,6 @@
-"""The companion of windows against that of whole maps: the same signal of one unit through both."""
+"""The companions of windows, both that are given them and that cut them, against that of whole maps: the same signal of
+one unit through all.
+"""
 
 from collections.abc import Iterator
 
@@ -36,23 +38,26 @@ def difference(model: Model, layer: Layer, method: Method, images: np.ndarray) -
 
 def _differences(model: Model, layer: Layer, method: Method, images: np.ndarray) -> Iterator[float]:
     whole = build_companion(model.canonical, layer.tensor, method)
-    windowed = build_windowed(model.canonical, layer.tensor, layer.start, method)
-    asked = [*dict.fromkeys([layer.tensor, *windowed.tensors, *whole.values])]
+    both = [build_windowed(model.canonical, layer.tensor, layer.start, method, cutting=c) for c in (False, True)]
+    asked = [*dict.fromkeys([layer.tensor, *(name for c in both for name in c.tensors), *whole.values])]
     proto = expose(model.canonical, [name for name in asked if name not in whole.switches], whole.switches)
     forward = open_session(proto, model.source.folder, device="cpu")
-    values = run_forward(forward, model.image, images, asked, whole=not windowed.batched)
-    back, session = (open_session(c.proto, model.source.folder, device="cpu") for c in (whole, windowed))
+    values = run_forward(forward, model.image, images, asked, whole=not whole.batched)
+    back, *sessions = (open_session(c.proto, model.source.folder, device="cpu") for c in (whole, *both))
     signals = [
         Signal(k % len(images), layer.index_of(place), (*place[1:], 0, 0)[:2], 1.0)
         for k, place in enumerate(places(layer))
     ]
-    pixels = paste([*run_companion(session, windowed, signals, values)], model.image.shape[1:])
-    for signal, found in zip(signals, pixels, strict=True):
+    pixels = [
+        paste([*run_companion(session, companion, signals, values)], model.image.shape[1:])
+        for session, companion in zip(sessions, both, strict=True)
+    ]
+    for signal, *found in zip(signals, *pixels, strict=True):
         start = np.zeros([1 if whole.batched else layer.stored[0], *layer.stored[1:]], np.float32)
         start[0, *signal.index] = 1
         row = slice(signal.image, signal.image + 1)
         feeds = {name: values[name][row] if whole.batched else values[name] for name in whole.values}
         feeds[SIGNAL] = start[0] if layer.folded else start
         (expected,) = back.run(feeds, [PIXELS])[PIXELS][:1]
-        assert found.shape == expected.shape
-        yield float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
+        assert np.shape(found)[1:] == expected.shape
+        yield float(np.abs(np.subtract(found, expected)).max() / max(np.abs(expected).max(), 1e-6))

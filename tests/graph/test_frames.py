@@ -36,6 +36,11 @@ WINDOWED: dict[str, tuple[str, Weights]] = {
         "c = Conv(x, w) y = MaxPool<kernel_shape = [2, 3], dilations = [2, 1], strides = [3, 2]>(c)",
         CONV,
     ),
+    "a pool of whole numbers": (
+        "c = Conv(x, w) q = QuantizeLinear(c, step, zero) p = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(q) "
+        "y = DequantizeLinear(p, step, zero)",
+        CONV | {"step": np.float32(0.5), "zero": np.uint8(9)},
+    ),
     "averages": (
         "c = Conv(x, w) a = AveragePool<kernel_shape = [3, 2], strides = [2, 2]>(c) r = Relu(a) "
         "y = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1>(r)",

@@ -5,6 +5,7 @@ Told by onnxruntime's own CUDA provider, which needs no GPU for that.
 
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +110,10 @@ def test_what_lies_between_windows_runs_on_cuda(body: str, placer: Placer, tmp_p
     del proto.graph.input[1]
     canonical = canonical_of(proto, "x", (1, 2, 9, 9))
     side = dims(canonical.graph.nodes[-1].outputs[0])[2]
-    for method in METHODS:
-        windowed = build_windowed(canonical, "y", (Span(2, 0, side), Span(3, 1, side)), method)
-        assert windowed.placed
+    start = (Span(2, 0, side), Span(3, 1, side))
+    for method, cutting in product(METHODS, (False, True)):
+        windowed = build_windowed(canonical, "y", start, method, cutting=cutting)
+        assert windowed.told
         nodes = place(placer, windowed.proto, tmp_path)
         assert nodes
         assert not off_cuda(nodes)
@@ -167,9 +169,11 @@ def test_the_corpus_runs_on_cuda(name: str, placer: Placer, tmp_path: Path) -> N
     for layer in (default_layers(model)[-1], scores):
         for method in METHODS:
             companion = build_companion(model.canonical, layer.tensor, method)
-            nodes = place(placer, companion.proto, tmp_path)
-            assert nodes
-            assert not off_cuda(nodes), (layer.name, method)
+            cutting = build_windowed(model.canonical, layer.tensor, layer.start, method, cutting=True)
+            for proto in (companion.proto, cutting.proto):
+                nodes = place(placer, proto, tmp_path)
+                assert nodes
+                assert not off_cuda(nodes), (layer.name, method)
             switches |= companion.switches
             values |= dict.fromkeys(companion.values)
 

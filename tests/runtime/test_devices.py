@@ -1,7 +1,9 @@
 """Devices: CPU and CUDA make the same pixels; so do values that stay on a device and values that are fetched."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,49 +13,61 @@ from onnx import ModelProto, parser
 
 import zfviz
 from zfviz.errors import DeviceError, ModelError, UnsupportedError
+from zfviz.graph.companion import SIGNAL
+from zfviz.graph.net import IMAGE, PLACE
 from zfviz.graph.rules import METHODS, Method
 from zfviz.runtime.running import run_forward
-from zfviz.runtime.session import Session, choose_device, open_session
+from zfviz.runtime.session import Session, Value, choose_device, open_session
+from zfviz.studies import project
 from zfviz.tolerances import WHOLE_NET
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The CPU treated as a device with memory of its own; the names that were kept there."""
-    names: list[str] = []
+def feeds(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Value]]:
+    """What companions were fed with, the CPU treated as a device with memory of its own."""
+    fed: list[dict[str, Value]] = []
     run = Session.run
 
-    def watched(self, feeds, outputs, kept=()):
-        names.extend(kept)
+    def watched(self: Session, feeds: dict[str, Value], outputs: list[str], kept: Collection[str] = ()) -> Any:
+        if SIGNAL in feeds:
+            fed.append(feeds)
         return run(self, feeds, outputs, kept)
 
-    monkeypatch.setattr(Session, "apart", property(lambda self: True))
+    monkeypatch.setattr(project, "choose_device", lambda device: "cuda")
     monkeypatch.setattr(Session, "run", watched)
-    return names
+    return fed
+
+
+def pictures(number: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((number, 3, 32, 32)).astype(np.float32)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_values_that_stay_on_the_device_are_the_same(
-    method: Method, tiny: ModelProto, photo_path: Path, monkeypatch: pytest.MonkeyPatch, apart: list[str]
+def test_forward_values_stay_on_the_device_and_give_the_same_pixels(
+    method: Method, tiny: ModelProto, monkeypatch: pytest.MonkeyPatch, feeds: list[dict[str, Value]]
 ) -> None:
-    images = [np.random.default_rng(n).standard_normal((1, 3, 32, 32)).astype(np.float32) for n in range(2)]
-    batch = np.concatenate(images)
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "apart", property(lambda self: False))
-        plain = zfviz.project(tiny, batch, classes=[0, 2], method=method, device="cpu")
-    assert not apart
-    found = zfviz.project(tiny, batch, classes=[0, 2], method=method, device="cpu")
-    assert bool(apart) == (method != "deconvnet")  # whose rectifiers ask for no forward values
-    assert found.units == plain.units
-    np.testing.assert_array_equal(found.pixels, plain.pixels)
-    np.testing.assert_array_equal(found.activations, plain.activations)
+    batch, asked = pictures(3), {"layer": ["relu1", "relu2"], "classes": [0, 2], "method": method, "device": "cpu"}
+    found = zfviz.project(tiny, batch, **asked)
+    told = {SIGNAL, PLACE, IMAGE}
+    brought = [name for fed in feeds for name in fed.keys() - told if not isinstance(fed[name], ort.OrtValue)]
+    assert not brought
+    assert any(fed.keys() - told for fed in feeds)
+    monkeypatch.undo()
+    expected = zfviz.project(tiny, batch, **asked)
+    assert found.units == expected.units
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    np.testing.assert_array_equal(found.activations, expected.activations)
 
 
-def test_what_is_ranked_or_cut_to_windows_is_brought_along(
-    tiny: ModelProto, photo_path: Path, apart: list[str]
+def test_a_model_that_takes_two_images_at_once_keeps_their_values(
+    tiny: ModelProto, monkeypatch: pytest.MonkeyPatch, feeds: list[dict[str, Value]]
 ) -> None:
-    zfviz.project(tiny, photo_path, layer="relu2", method="gradient", device="cpu")
-    assert not apart
+    tiny.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    batch = pictures(3)
+    found = zfviz.project(tiny, batch, layer="relu2", device="cpu")
+    assert any(isinstance(value, ort.OrtValue) for fed in feeds for value in fed.values())
+    monkeypatch.undo()
+    np.testing.assert_array_equal(found.pixels, zfviz.project(tiny, batch, layer="relu2", device="cpu").pixels)
 
 
 def made(body: str) -> ModelProto:
@@ -78,11 +92,15 @@ def test_a_kept_value_whose_rows_are_no_images_is_refused(tiny: ModelProto) -> N
         run_forward(session, image, x, ["y"], kept=["y"])
 
 
-def test_an_infinite_kept_value_is_seen_in_the_layer_above(tiny: ModelProto, apart: list[str]) -> None:
+@pytest.mark.usefixtures("feeds")
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [({"layer": ["relu1", "relu2"]}, "activations of 'r1'"), ({"classes": [0]}, "NaN or infinite")],
+)
+def test_an_infinite_value_is_seen_that_is_kept_or_below(tiny: ModelProto, asked: dict[str, Any], says: str) -> None:
     huge = np.full((1, 3, 32, 32), 3e38, np.float32)
-    with pytest.raises(ModelError, match="NaN or infinite"):
-        zfviz.project(tiny, huge, classes=[0], method="gradient", device="cpu", scores=False)
-    assert apart
+    with pytest.raises(ModelError, match=says):
+        zfviz.project(tiny, huge, **asked, method="gradient", device="cpu", scores=False)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(sessions, "find_library", lambda name: driver if name == "cuda" else None)
         monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpus))
         monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+        monkeypatch.setattr(sessions, "_missing_for_cuda", sessions._missing_for_cuda.__wrapped__)
 
     return make
 
@@ -53,8 +54,10 @@ def test_cuda_says_what_is_missing_and_auto_takes_the_cpu(machine, providers, dr
     assert sessions.choose_device("auto") == "cpu"
 
 
-def test_a_usable_gpu_is_taken(machine) -> None:
+def test_a_usable_gpu_is_taken(machine, monkeypatch) -> None:
     machine([sessions.CUDA, sessions.CPU], "libcuda.so.1", 2)
+    on_gpu = SimpleNamespace(get_providers=lambda: [sessions.CUDA, sessions.CPU])
+    monkeypatch.setattr(ort, "InferenceSession", lambda *_, **__: on_gpu)
     assert sessions.choose_device("auto") == sessions.choose_device("cuda") == "cuda"
     assert sessions.choose_device("cpu") == "cpu"
 

@@ -1,13 +1,18 @@
 """Switches that are found for windows, against those of onnxruntime's MaxPool, above all where values are equal."""
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+from zfviz.graph.building import Builder
+from zfviz.graph.companion import IR_VERSION
+from zfviz.graph.cutting import find_switches
 from zfviz.graph.reach import WHOLE, Span
 from zfviz.graph.windowed import Pool
 from zfviz.runtime.running import MEMORY, at_once
+from zfviz.runtime.session import open_session
 from zfviz.runtime.windows import Switches
 
 KINDS = {
@@ -21,6 +26,7 @@ KINDS = {
     },
     "sticking out": {"kernel_shape": [3, 3], "strides": [2, 3], "ceil_mode": 1, "pads": [0, 1, 1, 0]},
     "along one axis": {"kernel_shape": [4], "strides": [3], "pads": [1, 2]},
+    "one of many": {"kernel_shape": [1, 1], "strides": [2, 3]},
     "through a volume": {"kernel_shape": [2, 3, 2], "strides": [1, 2, 2], "pads": [0, 1, 0, 1, 1, 0]},
 }
 SHAPES = {1: (2, 3, 23), 2: (2, 3, 14, 17), 3: (2, 3, 6, 9, 8)}
@@ -56,6 +62,26 @@ def test_of_equal_values_the_first_in_reading_order_counts(kind: str, dtype: typ
     places = np.zeros((2, 2), np.int64)
     np.testing.assert_array_equal(Switches(pool, x, [0, 1], places).cut([0, 1], places), expected)
     np.testing.assert_array_equal(Switches(pool, x, [1, 0], places).cut([1, 1], places), expected[[1]])
+    if x.dtype.kind == "f":
+        np.testing.assert_array_equal(found_in_graph(x, pool), expected)
+
+
+def found_in_graph(x: np.ndarray, pool: Pool) -> np.ndarray:
+    """What the nodes find that a companion has for it."""
+    graph = Builder("switches", x.dtype)
+    values = gs.Variable("x", x.dtype, x.shape)
+    names, sizes = (
+        ("kernel_shape", "strides", "dilations", "pads"),
+        (pool.kernel, pool.strides, pool.dilations, pool.pads),
+    )
+    attributes = {name: list(size) for name, size in zip(names, sizes, strict=True)}
+    made = gs.Variable("y", x.dtype, [*x.shape[:2], *pool.made])
+    node = gs.Node("MaxPool", "pool", attributes, [values], [made])
+    found = find_switches(graph, node, values, graph.constant(-np.inf))
+    found.dtype, graph.graph.inputs, graph.graph.outputs = np.dtype(np.int64), [values], [found]
+    proto = gs.export_onnx(graph.graph)
+    proto.ir_version = IR_VERSION
+    return open_session(proto, device="cpu").run({"x": x}, [found.name])[found.name]
 
 
 def test_switches_of_a_window_are_places_in_its_part_of_the_input() -> None:

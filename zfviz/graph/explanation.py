@@ -6,12 +6,12 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from zfviz.errors import LayerError, UnsupportedError
+from zfviz.graph.building import OPSET
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.companion import PIXELS, SIGNAL, build_companion
 from zfviz.graph.exposure import expose
 from zfviz.graph.image_input import ImageInput
 from zfviz.graph.layers import Layer
-from zfviz.graph.net import OPSET
 from zfviz.graph.opsets import convert, relabel
 from zfviz.graph.protos import opset_of
 from zfviz.graph.rules import Method

@@ -11,18 +11,20 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
 from zfviz.errors import UnsupportedError
+from zfviz.graph.building import Builder
 from zfviz.graph.canonical import Canonical
-from zfviz.graph.reach import OWN, WHOLE, Span, dims, is_carrier, is_real
+from zfviz.graph.cutting import cut_windows, find_switches
+from zfviz.graph.reach import OWN, WHOLE, Frame, Span, dims, is_carrier, is_real
 from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
 Precision = Literal["float32", "float16"]
 
-OPSET = 18
-"""The newest opset that every kernel of the companion has had on CUDA since onnxruntime 1.23."""
 PLACE = "signal/place"
 """Where the unit of each signal is, int64 [K, 2], y and x: an input of companions of windows."""
-RESERVED = ("signal", "pixels", PLACE)
+IMAGE = "signal/image"
+"""Which image of the batch each signal is of, int64 [K]: an input of companions that cut windows themselves."""
+RESERVED = ("signal", "pixels", PLACE, IMAGE)
 
 
 class BatchError(UnsupportedError):
@@ -33,11 +35,12 @@ class FrameError(UnsupportedError):
     """A window of a tensor is asked for that the user's graph does not hold."""
 
 
-class Net:
+class Net(Builder):
     """A companion graph under construction.
 
     Signals have the shape of the forward tensor they belong to; where they are `batched`, with K in the place of its
-    batch. They are floats of `precision`, whatever the forward values are.
+    batch. They are floats of `precision`, whatever the forward values are. Where frames are windows, the companion
+    takes windows of forward values, or whole maps of which it cuts them itself: `cutting`.
     """
 
     def __init__(
@@ -46,12 +49,13 @@ class Net:
         unpool: Unpool = "scatter",
         batched: bool = True,
         precision: Precision = "float32",
+        cutting: bool = False,
     ) -> None:
+        super().__init__("companion", np.dtype(precision), canonical.made_by, canonical.weights)
         self.canonical = canonical
         self.unpool = unpool
         self.batched = batched
-        self.dtype = np.dtype(precision)
-        self.graph = gs.Graph(name="companion", opset=OPSET)
+        self.cutting = cutting
         self.values: dict[str, gs.Variable] = {}
         self.pooled: dict[str, str] = {}
         self.sources: dict[str, str] = {}
@@ -59,27 +63,7 @@ class Net:
         self.weights: dict[str, gs.Tensor] = {}
         self._recomputed: dict[str, gs.Tensor] = {}
         self._widened: dict[str, gs.Tensor] = {}
-        self._constants: dict[tuple[object, ...], gs.Constant] = {}
-        self._count = 0
-
-    def emit(self, op: str, *inputs: gs.Tensor, outputs: int = 1, **attrs: Any) -> Any:
-        """The output of a new node, or a tuple of them when `outputs` is above one."""
-        made = tuple(gs.Variable(self._fresh(op)) for _ in range(outputs))
-        node = gs.Node(op, name=made[0].name, attrs=attrs, inputs=list(inputs), outputs=list(made))
-        self.graph.nodes.append(node)
-        return made if outputs > 1 else made[0]
-
-    def constant(self, values: Any, dtype: Any = None) -> gs.Constant:
-        """A constant tensor, of the signals' precision unless a dtype is given; equal ones are one."""
-        array = np.asarray(values, dtype or self.dtype)
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._constants:
-            self._constants[key] = gs.Constant(self._fresh("constant"), array)
-        return self._constants[key]
-
-    def ints(self, values: Sequence[int] | int) -> gs.Constant:
-        """A constant of int64: shapes, axes, pads."""
-        return self.constant(values, np.int64)
+        self._windows: dict[str, gs.Tensor] = {}
 
     def wants(self, tensor: gs.Tensor) -> bool:
         """Whether a signal can go on through `tensor`: it descends from the image and holds numbers that can carry
@@ -121,10 +105,8 @@ class Net:
         maker = tensor.inputs[0] if tensor.inputs else None
         source = maker.inputs[0] if maker and (maker.domain, maker.op) == (OWN, "Window") else tensor
         if source.name in self.canonical.made_by or source is self.canonical.image:
-            if name not in self.values:
-                self.values[name] = gs.Variable(name, tensor.dtype, self.rows(tensor))
-                self.sources[name] = source.name
-            return self.values[name]
+            self.sources[name] = source.name
+            return self._windowed(tensor, source.name) if self.cutting else self._input(name, tensor)
         if source is not tensor:
             raise FrameError(f"{source.name!r} is no tensor of the user's graph")
         if name not in self._recomputed:
@@ -136,11 +118,8 @@ class Net:
         pooled = layer.outputs[0]
         plane = prod(dims(layer.inputs[0])[2:])
         made_by = self.canonical.made_by.get(pooled.name)
-        if made_by is None or made_by.op_type != "MaxPool":
-            maximum, places = (gs.Variable(self._fresh(stem)) for stem in ("maximum", "places"))
-            values = self.forward(layer.inputs[0])
-            self.graph.nodes.append(gs.Node("MaxPool", places.name, dict(layer.attrs), [values], [maximum, places]))
-            return self.emit("Mod", places, self.ints(plane))
+        if self.cutting or made_by is None or made_by.op_type != "MaxPool":
+            return self._found_switches(layer)
         name = f"{pooled.name}/switches"
         if name in self.canonical.made_by or name in self.canonical.weights:
             raise UnsupportedError(f"the model has a tensor named {name!r}, the name of its switches; rename it")
@@ -150,10 +129,41 @@ class Net:
             self.pooled[name], self.pools[name] = pooled.name, layer
         return self.values[name] if framed else self.emit("Mod", self.values[name], self.ints(plane))
 
+    def _found_switches(self, layer: gs.Node) -> gs.Tensor:
+        (tensor,) = layer.inputs
+        values, kind = self._stored(tensor), tensor.dtype
+        if not is_real(tensor):
+            values, kind = self.emit("Cast", values, to=TensorProto.FLOAT), np.float32
+        least = self.constant(-np.inf, kind)
+        if self._frame(tensor) != WHOLE:
+            values = self.emit("Where", self.inside(tensor), values, least)
+        return find_switches(self, layer, values, least)
+
+    def _frame(self, tensor: gs.Tensor) -> Frame:
+        return (self.canonical.frames or {}).get(tensor.name, WHOLE)
+
+    def _input(self, name: str, tensor: gs.Tensor) -> gs.Tensor:
+        """The input of the companion that bears a forward value."""
+        return self.values.setdefault(name, gs.Variable(name, tensor.dtype, self.rows(tensor)))
+
+    def _windowed(self, tensor: gs.Tensor, source: str) -> gs.Tensor:
+        """The window that a tensor is, cut out of the whole map."""
+        frame, sizes = self._frame(tensor), [*dims(tensor)]
+        for span in frame:
+            sizes[span.axis] = span.extent
+        maps = self._input(source, gs.Variable(source, tensor.dtype, sizes))
+        if not self.batched:
+            return maps
+        if tensor.name not in self._windows:
+            images = self.values.setdefault(IMAGE, gs.Variable(IMAGE, np.int64, [None]))
+            places = [self._places(span) for span in frame]
+            self._windows[tensor.name] = cut_windows(self, maps, tensor, frame, images, places)
+        return self._windows[tensor.name]
+
     def inside(self, tensor: gs.Tensor) -> gs.Tensor:
         """Whether each position of a window lies in the map: bools that broadcast with its signal."""
         parts: list[gs.Tensor] = []
-        for span in (self.canonical.frames or {})[tensor.name]:
+        for span in self._frame(tensor):
             places = self._places(span)
             held = self.emit(
                 "And",
@@ -168,7 +178,7 @@ class Net:
         """The signal of a window, at its place in the whole map; what sticks out is dropped."""
         axes = ascii_lowercase[: len(dims(window))]
         factors, pasted, equation = [signal], axes, axes
-        for span in (self.canonical.frames or {})[window.name]:
+        for span in self._frame(window):
             here = self.emit("Unsqueeze", self._places(span), self.ints([1]))
             hit = self.emit("Equal", here, self.constant(np.arange(span.extent)[:, None], np.int64))
             factors.append(self.real(hit))
@@ -253,18 +263,6 @@ class Net:
         one = self.slice(signal, [0], [1], [axis])
         return self.emit("Expand", self.constant(np.zeros(shape)), self.emit("Shape", one))
 
-    def slice(
-        self,
-        tensor: gs.Tensor,
-        starts: Sequence[int],
-        ends: Sequence[int],
-        axes: Sequence[int],
-        steps: Sequence[int] = (),
-    ) -> gs.Tensor:
-        """The part [start, end) along each of the `axes`."""
-        steps = steps or [1] * len(axes)
-        return self.emit("Slice", tensor, *(self.ints(list(v)) for v in (starts, ends, axes, steps)))
-
     def reshape_like(self, signal: gs.Tensor, tensor: gs.Tensor) -> gs.Tensor:
         """The signal in the shape of `tensor`, whatever its batch."""
         return self.emit("Reshape", signal, self.ints([-1 if size is None else size for size in self.rows(tensor)]))
@@ -341,7 +339,7 @@ class Net:
             zero = self.constant(0, node.outputs[0].dtype)
             self._recomputed[node.outputs[0].name] = self.emit("Where", self.inside(node.inputs[0]), *inputs, zero)
             return
-        outputs = [gs.Variable(self._fresh(t.name), t.dtype) for t in node.outputs]
+        outputs = [gs.Variable(self.fresh(t.name), t.dtype) for t in node.outputs]
         self._recomputed |= {t.name: made for t, made in zip(node.outputs, outputs, strict=True)}
         made = gs.Node(node.op, outputs[0].name, dict(node.attrs), inputs, outputs, node.domain)
         self.graph.nodes.append(made)
@@ -362,11 +360,3 @@ class Net:
         if len(node.inputs) > 2 and not node.inputs[2].is_empty():
             value = self.emit("Sub", value, aligned(node.inputs[2]))
         return self.emit("Mul", value, aligned(node.inputs[1]))
-
-    def _fresh(self, stem: str) -> str:
-        """A name that no tensor of the user's graph has."""
-        while True:
-            self._count += 1
-            name = f"{stem}_{self._count}"
-            if name not in self.canonical.made_by and name not in self.canonical.weights:
-                return name

@@ -12,7 +12,7 @@ from onnx import ModelProto
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.companion import build
 from zfviz.graph.frames import window_form
-from zfviz.graph.net import PLACE, BatchError, FrameError, Net, Precision
+from zfviz.graph.net import IMAGE, PLACE, BatchError, FrameError, Net, Precision
 from zfviz.graph.reach import WHOLE, Frame, dims
 from zfviz.graph.rules import Method
 
@@ -50,20 +50,22 @@ class Windowed:
     """A companion graph of windows with what it takes.
 
     `signal` is the part of the layer that a signal has, `pixels` the part of the image that comes out; `values` and
-    `pools` say what each of its other inputs is; `placed` is whether it takes the places of the units too; `largest` is
-    the size in bytes of its largest signal. One that is not `batched` takes one signal and the forward values of one
+    `pools` say what it needs of the forward values. Each of these is an input; or, where it is `cutting`, the tensors
+    that they are of are its inputs, and it has no pools. `told` are the inputs that say where the units are; `largest`
+    is the size in bytes of its largest signal. One that is not `batched` takes one signal and the forward values of one
     image, all whole.
     """
 
     proto: ModelProto
     batched: bool
+    cutting: bool
     dtype: np.dtype
     shape: tuple[int, ...]
     signal: Frame
     pixels: Frame
     values: Mapping[str, Value]
     pools: Mapping[str, Pool]
-    placed: bool
+    told: tuple[str, ...]
     largest: int
     inexact: tuple[str, ...]
 
@@ -79,42 +81,53 @@ def build_windowed(
     start: Frame,
     method: Method = "deconvnet",
     precision: Precision = "float32",
+    cutting: bool = False,
 ) -> Windowed:
-    """The companion of the layer whose output tensor is `layer`, for signals within `start`.
+    """The companion of the layer whose output tensor is `layer`, for signals within `start`. One that is `cutting`
+    makes windows and switches of whole maps itself.
 
     Raises UnsupportedError with every op that stops the signal.
     """
     try:
-        return _build(canonical, layer, start, method, precision)
+        return _build(canonical, layer, start, method, precision, cutting)
     except BatchError:
-        return _build(canonical, layer, WHOLE, method, precision, batched=False)
+        return _build(canonical, layer, WHOLE, method, precision, cutting, batched=False)
     except FrameError:
-        return build_windowed(canonical, layer, WHOLE, method, precision)
+        return build_windowed(canonical, layer, WHOLE, method, precision, cutting)
 
 
 def _build(
-    canonical: Canonical, layer: str, start: Frame, method: Method, precision: Precision, batched: bool = True
+    canonical: Canonical,
+    layer: str,
+    start: Frame,
+    method: Method,
+    precision: Precision,
+    cutting: bool,
+    batched: bool = True,
 ) -> Windowed:
     framed = window_form(canonical, layer, start)
-    net = Net(framed, batched=batched, precision=precision)
+    net = Net(framed, batched=batched, precision=precision, cutting=cutting)
     companion = build(net, layer, method)
     frames = framed.frames or {}
     nodes = {node.outputs[0].name: node for node in canonical.graph.nodes}
     pools = {name: _pool(net.pools[name], nodes[net.pooled[name]], framed) for name in companion.switches}
     values = {
-        name: Value(net.sources[name], frames[name]) for name in companion.values if name not in pools and name != PLACE
+        name: Value(tensor, frames[name])
+        for name, tensor in net.sources.items()
+        if (tensor if cutting else name) in companion.values
     }
     (target,) = (t for node in framed.graph.nodes for t in node.outputs if t.name == layer)
     return Windowed(
         companion.proto,
         batched,
+        cutting,
         companion.dtype,
         dims(target),
         frames[layer],
         frames[canonical.image.name],
         values,
         pools,
-        PLACE in companion.values,
+        tuple(name for name in (PLACE, IMAGE) if name in companion.values),
         max(prod(dims(t)[1:]) for node in framed.graph.nodes for t in node.outputs) * companion.dtype.itemsize,
         companion.inexact,
     )

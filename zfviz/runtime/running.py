@@ -14,7 +14,7 @@ from onnxruntime import OrtValue
 from zfviz.errors import ModelError, UnsupportedError
 from zfviz.graph.companion import PIXELS, SIGNAL
 from zfviz.graph.image_input import ImageInput
-from zfviz.graph.net import PLACE
+from zfviz.graph.net import IMAGE, PLACE
 from zfviz.graph.reach import WHOLE
 from zfviz.graph.windowed import Windowed
 from zfviz.runtime.session import Session, Value
@@ -45,7 +45,8 @@ def run_forward(
     kept: Collection[str] = (),
 ) -> dict[str, Any]:
     """The named outputs for a batch of images [N, ...] in the model's layout, N rows each; as they come when `whole`,
-    which takes one image. Those that are `kept` stay on the device, where the model takes the batch as it is.
+    which takes one image. Those that are `kept` stay on the device; that wants no more images than the model takes at
+    once, and gives as many rows as it takes.
 
     A model of fixed batch gets its images in portions, the last one filled up. Raises ModelError for values that are
     not finite where they have to be, UnsupportedError for an output whose rows are not the images.
@@ -53,17 +54,26 @@ def run_forward(
     if image.dtype.kind == "u":
         batch = np.rint(batch).clip(0, np.iinfo(image.dtype).max)
     batch = batch.astype(image.dtype, copy=False)
-    if image.batch in (None, len(batch)):
-        return _checked(session.run({image.name: batch}, outputs, kept), None if whole else len(batch), finite)
-    portions: list[dict[str, np.ndarray]] = []
-    for start in range(0, len(batch), image.batch):
-        rows = batch[start : start + image.batch]
-        filled = np.concatenate([rows, np.repeat(rows[-1:], image.batch - len(rows), axis=0)])
-        values = _checked(session.run({image.name: filled}, outputs), None if whole else len(filled), finite)
+    size = image.batch or len(batch)
+    portions: list[dict[str, Any]] = []
+    for start in range(0, len(batch), size):
+        rows = batch[start : start + size]
+        filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)]) if len(rows) < size else rows
+        values = _checked(session.run({image.name: filled}, outputs, kept), None if whole else size, finite)
         if whole:
             return values
-        portions.append({name: value[: len(rows)] for name, value in values.items()})
-    return {name: np.concatenate([p[name] for p in portions]) for name in outputs}
+        portions.append({name: value if name in kept else value[: len(rows)] for name, value in values.items()})
+    return portions[0] if len(portions) == 1 else {n: np.concatenate([p[n] for p in portions]) for n in outputs}
+
+
+def fetch(values: Mapping[str, Any], name: str) -> np.ndarray:
+    """A forward value as an array, brought from the device where it was kept there; it has to be finite."""
+    value = values[name]
+    if not isinstance(value, OrtValue):
+        return value
+    array: np.ndarray = value.numpy()
+    _check_finite(name, array)
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,8 @@ def run_companion(
     signals: Sequence[Signal],
     values: Mapping[str, Any],
 ) -> Iterator[Patch]:
-    """The pixels of each signal, parts of an image in the model's layout, from the forward `values` of a batch. A
-    companion that is not batched takes the values of one image; so does one of values that were kept on the device.
+    """The pixels of each signal, parts of an image in the model's layout, from the forward `values` of a batch; those
+    of one image for a companion that is not batched.
     """
 
     def rows(of: Sequence[Signal], pooled: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -97,14 +107,14 @@ def run_companion(
 
     def project(chosen: Sequence[Signal]) -> list[Patch]:
         images, places = _whose(chosen)
-        feeds: dict[str, Value] = {SIGNAL: _stacked(chosen, companion)}
-        if companion.placed:
-            feeds[PLACE] = places
+        told = {PLACE: places, IMAGE: np.array(images, np.int64)}
+        feeds: dict[str, Value] = {SIGNAL: _stacked(chosen, companion), **{name: told[name] for name in companion.told}}
         for name, asked in companion.values.items():
             value = values[asked.tensor]
-            if companion.batched and not isinstance(value, OrtValue):
-                value = cut_windows(value, asked.frame, images, places)
-            feeds[name] = value
+            if companion.cutting:
+                feeds[asked.tensor] = value
+            else:
+                feeds[name] = cut_windows(value, asked.frame, images, places) if companion.batched else value
         feeds |= {name: switches[name].cut(*rows(chosen, pooled)) for name, _, pooled in pools}
         pixels = session.run(feeds, [PIXELS])[PIXELS]
         if not np.isfinite(pixels).all():
@@ -175,12 +185,15 @@ def _checked(values: dict[str, Any], rows: int | None, finite: bool) -> dict[str
                 f"{name!r} has shape {list(shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
                 "The model folds its batch into another axis; choose a layer below that."
             )
-        if isinstance(value, OrtValue):
-            continue  # the layer that is made of it is looked at
-        if finite and np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            bad = int(np.size(value) - np.isfinite(value).sum())
-            raise ModelError(
-                f"{bad} of {np.size(value)} activations of {name!r} are NaN or infinite; expected finite numbers. "
-                "Check the weights below this layer and the preprocessing."
-            )
+        if finite and not isinstance(value, OrtValue):
+            _check_finite(name, value)
     return values
+
+
+def _check_finite(name: str, value: np.ndarray) -> None:
+    if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+        bad = int(np.size(value) - np.isfinite(value).sum())
+        raise ModelError(
+            f"{bad} of {np.size(value)} activations of {name!r} are NaN or infinite; expected finite numbers. "
+            "Check the weights below this layer and the preprocessing."
+        )

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import ModelProto
+from onnx.parser import parse_model
 
 from zfviz.errors import DeviceError, ModelError
 from zfviz.graph.limits import has_loops
@@ -43,11 +44,6 @@ class Session:
     runs: int = 1
     _bounded: bool = False
     _loops: bool = False
-
-    @property
-    def apart(self) -> bool:
-        """Whether values on the device have to be brought to numpy, so that it pays to leave them there."""
-        return self.device != "cpu"
 
     def run(self, feeds: Mapping[str, Value], outputs: Sequence[str], kept: Collection[str] = ()) -> dict[str, Any]:
         """The named outputs for these inputs: arrays, but those that are `kept` stay on the device, for `feeds` of
@@ -131,13 +127,6 @@ def open_session(
         session = ort.InferenceSession(proto.SerializeToString(), options, providers, enable_fallback=0)
     except Exception as error:
         raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
-    if chosen == "cuda" and CUDA not in session.get_providers():
-        if device == "auto":
-            return Session("cpu", session, 1, bounded, loops)
-        raise DeviceError(
-            "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
-            "Install them with `pip install 'zfviz[cuda]'`, or use --device cpu."
-        )
     return Session(chosen, session, runs, bounded, loops)
 
 
@@ -149,7 +138,6 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
         return "cpu"
     missing = _missing_for_cuda()
     if not missing:
-        ort.preload_dlls()
         return "cuda"
     if device == "auto":
         return "cpu"
@@ -161,6 +149,7 @@ def versions() -> dict[str, str]:
     return {"zfviz": __version__} | {package.__name__: package.__version__ for package in (onnx, ort, np)}
 
 
+@cache
 def _missing_for_cuda() -> str:
     """What stands between this machine and CUDA, or nothing."""
     if CUDA not in ort.get_available_providers():
@@ -173,6 +162,16 @@ def _missing_for_cuda() -> str:
     library = ctypes.CDLL(driver)
     if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver finds no GPU; expected one. Check nvidia-smi."
+    ort.preload_dlls()
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    trial = parse_model('<ir_version: 8, opset_import: ["" : 18]> trial (float[N] x) => (float[N] y) { y = Neg(x) }')
+    session = ort.InferenceSession(trial.SerializeToString(), options, [CUDA, CPU], enable_fallback=0)
+    if CUDA not in session.get_providers():
+        return (
+            "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
+            "Install them with `pip install 'zfviz[cuda]'`."
+        )
     return ""
 
 

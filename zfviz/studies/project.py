@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from math import prod
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from zfviz.graph.reach import WHOLE, dims
 from zfviz.graph.rules import METHODS, Method
 from zfviz.graph.windowed import Windowed, build_windowed
 from zfviz.runtime.loading import Model, ModelLike, load
-from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, ahead, at_once, run_companion, run_forward
-from zfviz.runtime.session import Device, Session, open_session
+from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, ahead, at_once, fetch, run_companion, run_forward
+from zfviz.runtime.session import Device, Session, choose_device, open_session
 from zfviz.runtime.verify import Residual, verify_layers
 from zfviz.runtime.windows import Patch, paste
 from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
@@ -105,9 +105,11 @@ def prepare(
     places = None if units is None else [[unit] if isinstance(unit, int) else unit for unit in units]
     named = [classes] if isinstance(classes, str | int) else classes
     logits = class_layer(model)
+    # maps that lie on a device of its own stay there
+    cutting = choose_device(device) != "cpu"
     wishes: list[_Wish] = []
     for chosen, asked in _choices(model, layer, places, named, logits):
-        companion = build_windowed(model.canonical, chosen.tensor, chosen.start, method, precision)
+        companion = build_windowed(model.canonical, chosen.tensor, chosen.start, method, precision, cutting)
         windows = companion.pixels != WHOLE
         session = open_session(companion.proto, model.source.folder, device, threads, side_by_side=windows)
         wishes.append(_Wish(chosen, asked, top, companion, session))
@@ -175,18 +177,14 @@ class Projector:
 
     @property
     def _kept(self) -> frozenset[str]:
-        """The forward values that only companions look at, and as a whole: they stay on a device of its own."""
-        if not self.forward.apart or self.model.image.batch not in (None, 1):
-            return frozenset()
-        asked = [value for wish in self.wishes for value in wish.companion.values.values()]
-        cut = {value.tensor for value in asked if value.frame != WHOLE}
-        seen = {pool.tensor for wish in self.wishes for pool in wish.companion.pools.values()}
-        ranked = {wish.layer.tensor for wish in self.wishes} | ({self.scores.tensor} if self.scores else set[str]())
-        return frozenset(value.tensor for value in asked) - cut - seen - ranked
+        """The forward values that stay on the device: what companions take that cut their windows there."""
+        return frozenset(name for w in self.wishes if w.companion.cutting for name in w.companion.tensors)
 
     def _images_at_once(self) -> int:
-        if not self._batched or self._kept:
+        if not self._batched:
             return 1
+        if self._kept and self.model.image.batch:
+            return self.model.image.batch
         made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
         taken = [dims(made[name])[1:] for name in self.tensors if name in made]
         return at_once(IMAGES_AT_ONCE, sum(map(prod, taken)) * FLOAT_BYTES)
@@ -196,7 +194,7 @@ class Projector:
         values = run_forward(
             self.forward, self.model.image, images, self.tensors, whole=not self._batched, kept=self._kept
         )
-        scores = [*self.scores.as_map(values[self.scores.tensor])[: len(images)]] if self.scores else []
+        scores = [*self.scores.as_map(fetch(values, self.scores.tensor))[: len(images)]] if self.scores else []
         each = (wish.each(values, len(images), self.seed) for wish in self.wishes)
         return chain.from_iterable(each), scores
 
@@ -292,9 +290,9 @@ class _Wish:
     companion: Windowed
     session: Session
 
-    def each(self, values: Mapping[str, np.ndarray], images: int, seed: Seed) -> Iterator["_Projected"]:
+    def each(self, values: Mapping[str, Any], images: int, seed: Seed) -> Iterator["_Projected"]:
         """The projections of the layer's units, for that many images whose forward values these are."""
-        maps = self.layer.as_map(values[self.layer.tensor])[:images]
+        maps = self.layer.as_map(fetch(values, self.layer.tensor))[:images]
         chosen = [(image, unit) for image, activations in enumerate(maps) for unit in self._units_of(activations)]
         strengths = [float(maps[image, *_place(unit)]) for image, unit in chosen]
         signals = [
