@@ -12,7 +12,7 @@ from nets import Pair, distance, network, noise
 from onnx import ModelProto, TensorProto, helper
 
 from zfviz.graph.companion import PIXELS, SIGNAL, Companion, build_companion
-from zfviz.graph.exposure import expose
+from zfviz.graph.exposure import expose, watch
 from zfviz.graph.protos import opset_of
 from zfviz.runtime.loading import Model, load
 from zfviz.runtime.session import open_session
@@ -164,6 +164,26 @@ def test_open_sizes_stay_open() -> None:
         values = session.run({"x": noise(*shape)}, ["c", "y/switches"])
         assert values["c"].shape == (shape[0], 2, shape[2] - 2, shape[3] - 2)
     assert [d.dim_value for d in forward.graph.output[1].type.tensor_type.shape.dim] == [0, 2, 0, 0]
+
+
+@pytest.mark.parametrize("opset", [10, 13, 18])
+def test_a_watched_output_tells_whether_it_is_finite(opset: int) -> None:
+    body = "r = Relu(x) p = Softplus(r) q = QuantizeLinear(p, s, z) y = Exp(x)"
+    names = ["r", "p", "q"]
+    proto = network(body, "N, 3, 4, 5", opset, {"s": np.float32(1), "z": np.uint8(0)})
+    del proto.graph.output[0]
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.UINT8)
+    proto.graph.output.extend(helper.make_tensor_value_info(n, k, None) for n, k in zip(names, kinds, strict=True))
+    proto.graph.node[3].output[0] = "r/sum0"
+    watches = watch(proto, names)
+    assert list(watches) == names
+    assert watches["q"] == ""
+    session = open_session(proto, device="cpu")
+    for number, finite in ((1.0, True), (np.nan, False), (np.inf, False)):
+        x = noise(2, 3, 4, 5)
+        x[1, 2, 3, 4] = number
+        found = session.run({"x": x}, [watches["r"], watches["p"]])
+        assert [bool(np.isfinite(value)) for value in found.values()] == [finite, finite]
 
 
 def test_onnxruntime_does_not_merge_the_two_pools(tmp_path: Path) -> None:

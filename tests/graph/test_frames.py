@@ -9,6 +9,8 @@ from onnx import ModelProto, helper
 from windows import difference
 
 import zfviz
+from zfviz.errors import UnsupportedError
+from zfviz.graph.net import RESERVED
 from zfviz.graph.reach import WHOLE
 from zfviz.graph.rules import METHODS, Method
 from zfviz.graph.windowed import Windowed, build_windowed
@@ -261,17 +263,23 @@ def fused() -> ModelProto:
 
 def branching() -> ModelProto:
     """An If of known condition; what is in its branch is no tensor of the user's graph."""
-    branch = (
-        "then_branch = taken () => (float io) { ic = Conv<pads = [1, 1, 1, 1]>(x, w) "
-        "n = InstanceNormalization(ic, s, s) io = LeakyRelu(n) }"
-    )
+    return branching_to("n = InstanceNormalization(ic, s, s) io = LeakyRelu(n)")
+
+
+def pooling_in_a_branch() -> ModelProto:
+    """What its windows see beyond the map is less than any number, also where they are computed again."""
+    return branching_to("n = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(ic) io = Tanh(n)")
+
+
+def branching_to(nodes: str) -> ModelProto:
+    branch = f"then_branch = taken () => (float io) {{ ic = Conv<pads = [1, 1, 1, 1]>(x, w) {nodes} }}"
     other = "else_branch = other () => (float o) { o = Conv<pads = [1, 1, 1, 1]>(x, w) }"
     body = f"c = If<{branch}, {other}>(yes) y = Conv{PADDED}(c, v)"
     return network(body, "1, 3, 33, 29", 18, CONV | {"s": np.full(8, 2, np.float32), "yes": np.bool_(True)})
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("make", [fused, branching])
+@pytest.mark.parametrize("make", [fused, branching, pooling_in_a_branch])
 def test_what_is_no_tensor_of_the_users_graph(make: Callable[[], ModelProto], method: Method) -> None:
     model = load(make(), preprocessing="unit")
     assert difference(model, model.layer("y"), method, noise(1, 3, 33, 29)) < 10 * SAME_GRAPH
@@ -291,10 +299,36 @@ def test_pools_of_many_parts_of_one_image(layer: str, method: Method) -> None:
 
 def test_names_of_the_user_are_left_to_the_user() -> None:
     body = f"C = Conv{PADDED}(x, w) D = Conv{PADDED}(C, v) y = Conv{PADDED}(D, v)"
-    proto = network(body, "1, 3, 33, 29", 18, CONV)
+    proto = renamed(network(body, "1, 3, 33, 29", 18, CONV), "C", "x/extended0")
+    model = load(renamed(proto, "D", "x/extended1"), preprocessing="unit")
+    assert difference(model, model.layer("y"), "gradient", noise(1, 3, 33, 29)) < 10 * SAME_GRAPH
+
+
+def renamed(proto: ModelProto, name: str, new: str) -> ModelProto:
     for node in proto.graph.node:
         for field in (node.input, node.output):
-            field[:] = [{"C": "x/extended0", "D": "x/extended1"}.get(name, name) for name in field]
+            field[:] = [new if one == name else one for one in field]
+    for value in proto.graph.input:
+        value.name = new if value.name == name else value.name
+    return proto
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_companion_that_cuts_refuses_a_map_of_a_reserved_name(name: str) -> None:
+    body = (
+        f"r = Conv{PADDED}(x, w) p = GlobalAveragePool(r) e = Conv(p, k) g = Sigmoid(e) m = Mul(r, g) "
+        f"d = Conv{PADDED}(m, v) y = Relu(d)"
+    )
+    proto = network(body, "1, 3, 33, 29", 18, CONV | {"k": (8, 8, 1, 1)})
+    model = load(renamed(proto, "r", name), preprocessing="unit")
+    layer = model.layer("y")
+    with pytest.raises(UnsupportedError, match=f"'{name}', a reserved name"):
+        build_windowed(model.canonical, layer.tensor, layer.start, "gradient", cutting=True)
+
+
+def test_an_image_may_be_called_as_a_node_of_ours_would_be() -> None:
+    body = f"s = Mul(x, x) y = Conv{PADDED}(s, w)"
+    proto = renamed(network(body, "1, 3, 33, 29", 18, CONV), "x", "constant_1")
     model = load(proto, preprocessing="unit")
     assert difference(model, model.layer("y"), "gradient", noise(1, 3, 33, 29)) < 10 * SAME_GRAPH
 

@@ -20,7 +20,7 @@ from zfviz.errors import ModelError
 from zfviz.graph.canonical import Canonical, canonicalize
 from zfviz.graph.companion import build_companion
 from zfviz.graph.exposure import expose
-from zfviz.graph.reach import Span, dims
+from zfviz.graph.reach import WHOLE, Span, dims
 from zfviz.graph.rules import METHODS, Method, registered_rules
 from zfviz.graph.rules.arithmetic import stop_at_steps
 from zfviz.graph.rules.shape import stop
@@ -113,7 +113,7 @@ def test_what_lies_between_windows_runs_on_cuda(body: str, placer: Placer, tmp_p
     start = (Span(2, 0, side), Span(3, 1, side))
     for method, cutting in product(METHODS, (False, True)):
         windowed = build_windowed(canonical, "y", start, method, cutting=cutting)
-        assert windowed.told
+        assert windowed.unit_inputs
         nodes = place(placer, windowed.proto, tmp_path)
         assert nodes
         assert not off_cuda(nodes)
@@ -135,8 +135,10 @@ def test_what_quantised_models_need_runs_on_cuda(body: str, placer: Placer, tmp_
     del proto.graph.input[1]
     proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in numbers.items() if n in body)
     for method in METHODS:
-        companion = build_companion(canonical_of(proto, "x", (1, 2, 9, 9)), "y", method)
-        assert not off_cuda(place(placer, companion.proto, tmp_path))
+        canonical = canonical_of(proto, "x", (1, 2, 9, 9))
+        cutting = build_windowed(canonical, "y", WHOLE, method, cutting=True)
+        for made in (build_companion(canonical, "y", method), cutting):
+            assert not off_cuda(place(placer, made.proto, tmp_path))
 
 
 # the corpus

@@ -34,7 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(sessions, "find_library", lambda name: driver if name == "cuda" else None)
         monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpus))
         monkeypatch.setattr(ort, "preload_dlls", lambda: None)
-        monkeypatch.setattr(sessions, "_missing_for_cuda", sessions._missing_for_cuda.__wrapped__)
+        monkeypatch.setattr(sessions, "_loads_cuda", sessions._loads_cuda.__wrapped__)
 
     return make
 
@@ -69,6 +69,17 @@ def test_a_gpu_without_its_libraries_is_told_and_auto_runs_on_the_cpu(machine, m
     assert sessions.open_session(tiny, device="auto").device == "cpu"
     with pytest.raises(DeviceError, match=r"zfviz\[cuda\]"):
         sessions.open_session(tiny, device="cuda")
+
+
+def test_a_gpu_that_does_not_start_is_told_and_auto_runs_on_the_cpu(machine, monkeypatch) -> None:
+    def full(*_, **__):
+        raise RuntimeError("/cuda_call.cc:154 CUDA failure 2: out of memory ; GPU=0 ; line=355")
+
+    machine([sessions.CUDA, sessions.CPU], "libcuda.so.1", 1)
+    monkeypatch.setattr(ort, "InferenceSession", full)
+    assert sessions.choose_device("auto") == "cpu"
+    with pytest.raises(DeviceError, match="start: CUDA failure 2: out of memory; expected"):
+        sessions.choose_device("cuda")
 
 
 def test_what_onnxruntime_refuses_is_a_model_error(tiny) -> None:

@@ -66,6 +66,14 @@ def test_of_equal_values_the_first_in_reading_order_counts(kind: str, dtype: typ
         np.testing.assert_array_equal(found_in_graph(x, pool), expected)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_window_of_minus_infinity_the_first_place_counts_that_is_no_padding(kind: str) -> None:
+    attributes = KINDS[kind]
+    x = np.full(SHAPES[len(attributes["kernel_shape"])], -np.inf, np.float32)
+    expected = onnxruntimes(x, attributes)
+    np.testing.assert_array_equal(found_in_graph(x, pool_of(x, attributes, expected.shape[2:])), expected)
+
+
 def found_in_graph(x: np.ndarray, pool: Pool) -> np.ndarray:
     """What the nodes find that a companion has for it."""
     graph = Builder("switches", x.dtype)

@@ -7,7 +7,7 @@ import numpy as np
 from onnx_graphsurgeon import Constant, Node, Tensor
 
 from zfviz.graph.building import Builder
-from zfviz.graph.reach import WHOLE, Frame, dims
+from zfviz.graph.reach import WHOLE, Frame, dims, window_ends
 
 
 def cut_windows(
@@ -38,34 +38,43 @@ def find_switches(graph: Builder, pool: Node, values: Tensor, least: Constant) -
     its own plane of the input. Of equal ones the first in reading order counts, on any device (CUDA's own MaxPool takes
     the first by columns); padding is no more than `least`.
     """
-    size, made = dims(pool.inputs[0])[2:], dims(pool.outputs[0])[2:]
-    kernel, strides, dilations, pads = (pool.attrs[name] for name in ("kernel_shape", "strides", "dilations", "pads"))
-    rank = len(kernel)
-    reached = [(out - 1) * s + (k - 1) * d + 1 for out, s, k, d in zip(made, strides, kernel, dilations, strict=True)]
-    begins = pads[:rank]
-    ends = [max(0, r - n - b) for r, n, b in zip(reached, size, begins, strict=True)]
-    steps = [prod(size[axis + 1 :]) for axis in range(rank)]
-    best, found = values, graph.ints(0)
+    size, rank = dims(pool.inputs[0])[2:], len(pool.attrs["kernel_shape"])
+    begins = pool.attrs["pads"][:rank]
+    ends = [max(0, end - n - b) for end, n, b in zip(window_ends(pool), size, begins, strict=True)]
+    best, switches = values, graph.constant(np.zeros([1] * rank), np.int64)
     if any(begins + ends):
         best = graph.emit("Pad", best, graph.ints([0, 0, *begins, 0, 0, *ends]), least)
     # the maximum along the last axis first, then that of these maxima along the axis before it, and so on
     for axis in reversed(range(rank)):
+        best, switches = _best_along(graph, pool, axis, best, switches)
+    shared = isinstance(switches, Constant)
+    return graph.emit("Expand", switches, graph.emit("Shape", best)) if shared else switches
 
-        def at(tensor: Tensor, tap: int, axis: int = axis) -> Tensor:
-            if isinstance(tensor, Constant):
-                return tensor  # the same everywhere
-            start = tap * dilations[axis]
-            end = start + (made[axis] - 1) * strides[axis] + 1
-            return graph.slice(tensor, [start], [end], [axis + 2], [strides[axis]])
 
-        maxima, places = at(best, 0), at(found, 0)
-        for tap in range(1, kernel[axis]):
-            value = at(best, tap)
-            larger = graph.emit("Greater", value, maxima)
-            further = graph.emit("Add", at(found, tap), graph.ints(tap * dilations[axis] * steps[axis]))
-            maxima, places = graph.emit("Where", larger, value, maxima), graph.emit("Where", larger, further, places)
-        best, found = maxima, places
-    corners = np.tensordot(np.multiply(steps, strides), np.indices(made), 1) - int(np.dot(begins, steps))
-    if isinstance(found, Constant):
-        found = graph.emit("Expand", found, graph.emit("Shape", best))
-    return graph.emit("Add", found, graph.constant(corners[None, None], np.int64))
+def _best_along(graph: Builder, pool: Node, axis: int, values: Tensor, switches: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each window along one axis, and where in the plane it is, given those along the axes after it;
+    places that are the same in every row are a constant.
+    """
+    kernel, stride, dilation, begin = (pool.attrs[n][axis] for n in ("kernel_shape", "strides", "dilations", "pads"))
+    made, step = dims(pool.outputs[0])[axis + 2], prod(dims(pool.inputs[0])[axis + 3 :])
+    rank = len(dims(pool.inputs[0])) - 2
+    first = np.arange(made) * stride - begin
+
+    def at(tensor: Tensor, tap: int) -> Tensor:
+        start = tap * dilation
+        return graph.slice(tensor, [start], [start + (made - 1) * stride + 1], [axis + 2], [stride])
+
+    def places(tap: int) -> Tensor:
+        # where all is padding's number, the first place counts that is no padding
+        along = first + (tap * dilation if tap else np.maximum(0, -(first // dilation)) * dilation)
+        offsets = (along * step).reshape([-1 if a == axis else 1 for a in range(rank)])
+        if isinstance(switches, Constant):
+            return graph.constant(switches.values + offsets, np.int64)
+        return graph.emit("Add", at(switches, tap), graph.constant(offsets, np.int64))
+
+    best, found = at(values, 0), places(0)
+    for tap in range(1, kernel):
+        value = at(values, tap)
+        larger = graph.emit("Greater", value, best)
+        best, found = graph.emit("Where", larger, value, best), graph.emit("Where", larger, places(tap), found)
+    return best, found

@@ -1,6 +1,7 @@
 """The forward graph: the user's own model, which also gives activations and switches."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from zfviz.graph.protos import opset_of, read_by
 from zfviz.graph.reach import dims
 
 FIRST_OPSET_WITH_INDICES = 8
+REAL = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
 def expose(canonical: Canonical, tensors: Iterable[str], switches: Mapping[str, str]) -> ModelProto:
@@ -55,6 +57,23 @@ def cut(proto: ModelProto, outputs: Sequence[ValueInfoProto]) -> ModelProto:
         initializer=[i for i in proto.graph.initializer if i.name in needed],
     )
     return ModelProto(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import, graph=graph)
+
+
+def watch(forward: ModelProto, outputs: Iterable[str]) -> dict[str, str]:
+    """Let the model tell whether `outputs` are finite, so that nobody has to bring them along to see: the name of one
+    more output for each, their sum, which is NaN or infinite where one of them is; "" for one of integers.
+    """
+    graph = forward.graph
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
+    taken = {*types, *(name for node in graph.node for name in node.output)}
+    watches: dict[str, str] = {}
+    for name in dict.fromkeys(outputs):
+        watches[name] = ""
+        if types[name] in REAL:
+            watches[name] = next(total for k in count() if (total := f"{name}/sum{k}") not in taken)
+            graph.node.append(helper.make_node("ReduceSum", [name], [watches[name]], keepdims=0))
+            graph.output.append(helper.make_tensor_value_info(watches[name], types[name], []))
+    return watches
 
 
 def _types(canonical: Canonical) -> dict[str, ValueInfoProto]:

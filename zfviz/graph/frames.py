@@ -93,11 +93,18 @@ class _Trace:
             return False
         if node.op in SLIDING and not node.domain:
             both = len(frame) == 2 and len(plain) == 2 and len(node.attrs["kernel_shape"]) == 2
-            return both and (node.op != "AveragePool" or _is_even(node))
+            return (
+                both and (node.op != "MaxPool" or self._is_own(node)) and (node.op != "AveragePool" or _is_even(node))
+            )
         still = all((tap.stride, tap.extent) == (1, 1) for tap in plain)
         if _moves(node, frame):
             return still and node.attrs.get("mode", "constant") == "constant" and _keeps_others(node, frame)
         return still and all(tap.offset == 0 for tap in plain)
+
+    def _is_own(self, pool: gs.Node) -> bool:
+        """Whether a max-pool is the user's; one that is made again would take what lies beyond the map for real."""
+        maker = self.canonical.made_by.get(pool.outputs[0].name)
+        return maker is not None and maker.op_type == "MaxPool"
 
 
 def _is_even(pool: gs.Node) -> bool:

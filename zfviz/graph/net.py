@@ -14,7 +14,7 @@ from zfviz.errors import UnsupportedError
 from zfviz.graph.building import Builder
 from zfviz.graph.canonical import Canonical
 from zfviz.graph.cutting import cut_windows, find_switches
-from zfviz.graph.reach import OWN, WHOLE, Frame, Span, dims, is_carrier, is_real
+from zfviz.graph.reach import OWN, WHOLE, Frame, Span, dims, is_carrier, is_real, window_ends
 from zfviz.graph.rectifiers import Rectifier
 
 Unpool = Literal["scatter", "maxunpool"]
@@ -51,7 +51,9 @@ class Net(Builder):
         precision: Precision = "float32",
         cutting: bool = False,
     ) -> None:
-        super().__init__("companion", np.dtype(precision), canonical.made_by, canonical.weights)
+        super().__init__(
+            "companion", np.dtype(precision), canonical.made_by, canonical.weights, (canonical.image.name,)
+        )
         self.canonical = canonical
         self.unpool = unpool
         self.batched = batched
@@ -98,12 +100,12 @@ class Net(Builder):
         name = tensor.name
         if isinstance(tensor, gs.Constant) and name not in self.canonical.weights:
             return self.constant(tensor.values, tensor.values.dtype)
-        if name in RESERVED:
-            raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
-        if name in self.canonical.weights:
-            return self.weights.setdefault(name, gs.Variable(name))
         maker = tensor.inputs[0] if tensor.inputs else None
         source = maker.inputs[0] if maker and (maker.domain, maker.op) == (OWN, "Window") else tensor
+        if (clashing := source.name if self.cutting else name) in RESERVED:
+            raise UnsupportedError(f"the model has a tensor named {clashing!r}, a reserved name; rename it")
+        if name in self.canonical.weights:
+            return self.weights.setdefault(name, gs.Variable(name))
         if source.name in self.canonical.made_by or source is self.canonical.image:
             self.sources[name] = source.name
             return self._windowed(tensor, source.name) if self.cutting else self._input(name, tensor)
@@ -228,12 +230,7 @@ class Net(Builder):
         """The transpose of a convolution with the window attributes of `layer`, as large as `like`."""
         strides, dilations, pads = (list(layer.attrs[name]) for name in ("strides", "dilations", "pads"))
         size, rank = dims(like)[2:], len(strides)
-        reached = [
-            (out - 1) * s + (k - 1) * d + 1
-            for out, s, k, d in zip(
-                dims(layer.outputs[0])[2:], strides, layer.attrs["kernel_shape"], dilations, strict=True
-            )
-        ]
+        reached = window_ends(layer)
         begins = pads[:rank]
         if group == 1 and size == tuple(layer.attrs["kernel_shape"]) == tuple(reached) and not any(pads):
             # from one place to one kernel: a product of matrices reads the weights once for all signals

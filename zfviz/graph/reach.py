@@ -111,6 +111,13 @@ def window(node: Node, index: int, axis: int) -> Tap | None:
     return Tap(axis, node.attrs["strides"][spatial], -node.attrs["pads"][spatial], (kernel - 1) * dilation + 1)
 
 
+def window_ends(node: Node) -> list[int]:
+    """How far the last window ends behind the beginning of the first one, along each axis of the map."""
+    names = ("strides", "kernel_shape", "dilations")
+    made, strides, kernel, dilations = dims(node.outputs[0])[2:], *(node.attrs[name] for name in names)
+    return [(out - 1) * s + (k - 1) * d + 1 for out, s, k, d in zip(made, strides, kernel, dilations, strict=True)]
+
+
 def permuted(node: Node, index: int, axis: int) -> Tap | None:
     """Transpose: each axis is another one of the input."""
     del index

@@ -51,9 +51,9 @@ class Windowed:
 
     `signal` is the part of the layer that a signal has, `pixels` the part of the image that comes out; `values` and
     `pools` say what it needs of the forward values. Each of these is an input; or, where it is `cutting`, the tensors
-    that they are of are its inputs, and it has no pools. `told` are the inputs that say where the units are; `largest`
-    is the size in bytes of its largest signal. One that is not `batched` takes one signal and the forward values of one
-    image, all whole.
+    that they are of are its inputs, and it has no pools. `unit_inputs` are those that say of which image and where the
+    units are; `largest` is the size in bytes of its largest signal. One that is not `batched` takes one signal and the
+    forward values of one image, all whole.
     """
 
     proto: ModelProto
@@ -65,7 +65,7 @@ class Windowed:
     pixels: Frame
     values: Mapping[str, Value]
     pools: Mapping[str, Pool]
-    told: tuple[str, ...]
+    unit_inputs: tuple[str, ...]
     largest: int
     inexact: tuple[str, ...]
 

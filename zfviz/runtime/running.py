@@ -1,7 +1,7 @@
 """Running: a batch of images through the forward graph, a batch of signals through the companion."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -42,11 +42,11 @@ def run_forward(
     outputs: Sequence[str],
     whole: bool = False,
     finite: bool = True,
-    kept: Collection[str] = (),
+    kept: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The named outputs for a batch of images [N, ...] in the model's layout, N rows each; as they come when `whole`,
-    which takes one image. Those that are `kept` stay on the device; that wants no more images than the model takes at
-    once, and gives as many rows as it takes.
+    which takes one image. Those that are `kept`, each with its `watch`, stay on the device; that wants no more images
+    than the model takes at once, and gives as many rows as it takes.
 
     A model of fixed batch gets its images in portions, the last one filled up. Raises ModelError for values that are
     not finite where they have to be, UnsupportedError for an output whose rows are not the images.
@@ -54,26 +54,26 @@ def run_forward(
     if image.dtype.kind == "u":
         batch = np.rint(batch).clip(0, np.iinfo(image.dtype).max)
     batch = batch.astype(image.dtype, copy=False)
+    kept = kept or {}
+    asked = [*outputs, *filter(None, kept.values())]
     size = image.batch or len(batch)
     portions: list[dict[str, Any]] = []
     for start in range(0, len(batch), size):
         rows = batch[start : start + size]
         filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)]) if len(rows) < size else rows
-        values = _checked(session.run({image.name: filled}, outputs, kept), None if whole else size, finite)
+        values = session.run({image.name: filled}, asked, kept)
+        for name in outputs:
+            _check(name, values[name], None if whole else size, finite, values.get(kept.get(name, "")))
         if whole:
             return values
-        portions.append({name: value if name in kept else value[: len(rows)] for name, value in values.items()})
+        portions.append({name: values[name] if name in kept else values[name][: len(rows)] for name in outputs})
     return portions[0] if len(portions) == 1 else {n: np.concatenate([p[n] for p in portions]) for n in outputs}
 
 
 def fetch(values: Mapping[str, Any], name: str) -> np.ndarray:
-    """A forward value as an array, brought from the device where it was kept there; it has to be finite."""
+    """A forward value as an array, brought from the device where it was kept there."""
     value = values[name]
-    if not isinstance(value, OrtValue):
-        return value
-    array: np.ndarray = value.numpy()
-    _check_finite(name, array)
-    return array
+    return value.numpy() if isinstance(value, OrtValue) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,9 @@ def run_companion(
 
     def project(chosen: Sequence[Signal]) -> list[Patch]:
         images, places = _whose(chosen)
-        told = {PLACE: places, IMAGE: np.array(images, np.int64)}
-        feeds: dict[str, Value] = {SIGNAL: _stacked(chosen, companion), **{name: told[name] for name in companion.told}}
+        units = {PLACE: places, IMAGE: np.array(images, np.int64)}
+        feeds: dict[str, Value] = {name: units[name] for name in companion.unit_inputs}
+        feeds[SIGNAL] = _stacked(chosen, companion)
         for name, asked in companion.values.items():
             value = values[asked.tensor]
             if companion.cutting:
@@ -177,23 +178,23 @@ def _stacked(signals: Sequence[Signal], companion: Windowed) -> np.ndarray:
     return stacked
 
 
-def _checked(values: dict[str, Any], rows: int | None, finite: bool) -> dict[str, Any]:
-    for name, value in values.items():
-        shape = value.shape() if isinstance(value, OrtValue) else value.shape
-        if rows is not None and (not shape or shape[0] != rows):
-            raise UnsupportedError(
-                f"{name!r} has shape {list(shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
-                "The model folds its batch into another axis; choose a layer below that."
-            )
-        if finite and not isinstance(value, OrtValue):
-            _check_finite(name, value)
-    return values
-
-
-def _check_finite(name: str, value: np.ndarray) -> None:
-    if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-        bad = int(np.size(value) - np.isfinite(value).sum())
+def _check(name: str, value: Value, rows: int | None, finite: bool, watch: np.ndarray | None) -> None:
+    """UnsupportedError where a forward value has not so many `rows`, ModelError where it has to be `finite` and is not;
+    one that is on the device is looked at only where its `watch` is not finite.
+    """
+    kept = isinstance(value, OrtValue)
+    shape = value.shape() if kept else value.shape
+    if rows is not None and (not shape or shape[0] != rows):
+        raise UnsupportedError(
+            f"{name!r} has shape {list(shape)} for {rows} image{'s' * (rows > 1)}; expected a row for each. "
+            "The model folds its batch into another axis; choose a layer below that."
+        )
+    if not finite or (kept and (watch is None or np.isfinite(watch))):
+        return
+    array = value.numpy() if kept else value
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        bad = int(np.size(array) - np.isfinite(array).sum())
         raise ModelError(
-            f"{bad} of {np.size(value)} activations of {name!r} are NaN or infinite; expected finite numbers. "
+            f"{bad} of {np.size(array)} activations of {name!r} are NaN or infinite; expected finite numbers. "
             "Check the weights below this layer and the preprocessing."
         )

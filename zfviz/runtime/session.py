@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from ctypes.util import find_library
@@ -76,16 +77,20 @@ class Session:
         if not kept and all(isinstance(value, np.ndarray) for value in feeds.values()):
             return self._session.run(list(outputs), cast("dict[str, np.ndarray]", feeds), options)
         binding = self._session.io_binding()
+        held: dict[str, ort.OrtValue] = {}
         for name, value in feeds.items():
             if isinstance(value, ort.OrtValue):
                 binding.bind_ortvalue_input(name, value)
+            elif name in kept:
+                held[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), self.device)
+                binding.bind_ortvalue_input(name, held[name])
             else:
                 binding.bind_cpu_input(name, np.ascontiguousarray(value))
         for name in outputs:
             binding.bind_output(name, self.device if name in kept else "cpu")
         self._session.run_with_iobinding(binding, options)
         found = zip(outputs, binding.get_outputs(), strict=True)
-        return [value if name in kept else value.numpy() for name, value in found]
+        return [held.get(name, value) if name in kept else value.numpy() for name, value in found]
 
 
 def open_session(
@@ -149,7 +154,6 @@ def versions() -> dict[str, str]:
     return {"zfviz": __version__} | {package.__name__: package.__version__ for package in (onnx, ort, np)}
 
 
-@cache
 def _missing_for_cuda() -> str:
     """What stands between this machine and CUDA, or nothing."""
     if CUDA not in ort.get_available_providers():
@@ -162,17 +166,31 @@ def _missing_for_cuda() -> str:
     library = ctypes.CDLL(driver)
     if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver finds no GPU; expected one. Check nvidia-smi."
-    ort.preload_dlls()
-    options = ort.SessionOptions()
-    options.log_severity_level = SILENT
-    trial = parse_model('<ir_version: 8, opset_import: ["" : 18]> trial (float[N] x) => (float[N] y) { y = Neg(x) }')
-    session = ort.InferenceSession(trial.SerializeToString(), options, [CUDA, CPU], enable_fallback=0)
-    if CUDA not in session.get_providers():
+    try:
+        loaded = _loads_cuda()
+    except Exception as error:
+        failure = re.search("CUDA failure [^;]*", str(error))
+        why = failure[0].strip() if failure else _first_line(error)
+        return (
+            f"CUDA does not start: {why}; expected a driver for CUDA 13 and free memory on the GPU. Check nvidia-smi."
+        )
+    if not loaded:
         return (
             "onnxruntime found a GPU but could not load CUDA; expected CUDA 13 and cuDNN 9. "
             "Install them with `pip install 'zfviz[cuda]'`."
         )
     return ""
+
+
+@cache
+def _loads_cuda() -> bool:
+    """Whether a session comes up on CUDA."""
+    ort.preload_dlls()
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    trial = parse_model('<ir_version: 8, opset_import: ["" : 18]> trial (float[N] x) => (float[N] y) { y = Neg(x) }')
+    session = ort.InferenceSession(trial.SerializeToString(), options, [CUDA, CPU], enable_fallback=0)
+    return CUDA in session.get_providers()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from math import prod
 from typing import Any, Literal, get_args
 
 import numpy as np
+from onnx import ModelProto
 
 from zfviz.errors import LayerError
-from zfviz.graph.exposure import cut, expose
+from zfviz.graph.exposure import cut, expose, watch
 from zfviz.graph.layers import Layer
 from zfviz.graph.net import Precision
 from zfviz.graph.reach import WHOLE, dims
@@ -114,15 +115,17 @@ def prepare(
         session = open_session(companion.proto, model.source.folder, device, threads, side_by_side=windows)
         wishes.append(_Wish(chosen, asked, top, companion, session))
     named_by = logits if scores else None
-    asked = _tensors(wishes, named_by)
-    return Projector(
-        model, method, seed, precision, tuple(wishes), named_by, open_forward(model, asked, device, threads)
-    )
+    forward = forward_graph(model, _tensors(wishes, named_by))
+    kept = watch(forward, [name for wish in wishes for name in wish.companion.tensors]) if cutting else {}
+    session = open_session(forward, model.source.folder, device, threads)
+    return Projector(model, method, seed, precision, tuple(wishes), named_by, session, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projector:
-    """Graphs and sessions that project the same layers of any number of images; `prepare` makes it."""
+    """Graphs and sessions that project the same layers of any number of images; `prepare` makes it. `kept` are the
+    forward values that stay on the device, each with what tells whether it is finite.
+    """
 
     model: Model
     method: Method
@@ -131,6 +134,7 @@ class Projector:
     wishes: tuple["_Wish", ...]
     scores: Layer | None
     forward: Session
+    kept: Mapping[str, str]
 
     def each(self, images: Sequence[OnePicture], verify: bool = False) -> Iterator[Projections]:
         """The projections of many pictures, some pictures at a time, so that memory does not grow with their number."""
@@ -175,15 +179,10 @@ class Projector:
     def _batched(self) -> bool:
         return all(wish.companion.batched for wish in self.wishes)
 
-    @property
-    def _kept(self) -> frozenset[str]:
-        """The forward values that stay on the device: what companions take that cut their windows there."""
-        return frozenset(name for w in self.wishes if w.companion.cutting for name in w.companion.tensors)
-
     def _images_at_once(self) -> int:
         if not self._batched:
             return 1
-        if self._kept and self.model.image.batch:
+        if self.kept and self.model.image.batch:
             return self.model.image.batch
         made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
         taken = [dims(made[name])[1:] for name in self.tensors if name in made]
@@ -192,7 +191,7 @@ class Projector:
     def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
         """The projections of some images, each made when it is asked for, and their scores."""
         values = run_forward(
-            self.forward, self.model.image, images, self.tensors, whole=not self._batched, kept=self._kept
+            self.forward, self.model.image, images, self.tensors, whole=not self._batched, kept=self.kept
         )
         scores = [*self.scores.as_map(fetch(values, self.scores.tensor))[: len(images)]] if self.scores else []
         each = (wish.each(values, len(images), self.seed) for wish in self.wishes)
@@ -274,10 +273,14 @@ def activations(
 
 def open_forward(model: Model, tensors: Iterable[str], device: Device, threads: int | None) -> Session:
     """A session of as much of the model as gives `tensors`."""
+    return open_session(forward_graph(model, tensors), model.source.folder, device, threads)
+
+
+def forward_graph(model: Model, tensors: Iterable[str]) -> ModelProto:
+    """As much of the model as gives `tensors`."""
     asked = {*tensors}
     whole = expose(model.canonical, asked, {})
-    forward = cut(whole, [output for output in whole.graph.output if output.name in asked])
-    return open_session(forward, model.source.folder, device, threads)
+    return cut(whole, [output for output in whole.graph.output if output.name in asked])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
