@@ -13,8 +13,6 @@ from PIL import Image
 import zfviz
 from zfviz.errors import ImageError, LayerError, ModelError, UnsupportedError, VerificationError
 from zfviz.graph import rules
-from zfviz.runtime.running import SIGNALS_AT_ONCE
-from zfviz.runtime.session import Session
 from zfviz.tolerances import SAME_GRAPH
 
 
@@ -318,58 +316,3 @@ def test_a_grey_model_is_shown_what_it_sees(photo_path) -> None:
     p = zfviz.project(grey, photo_path, top=1)
     assert p.batch.views[0].mode == "L"
     assert "assumed: grey, centre crop of 87.5 %, (x/255 - [0.449]) / [0.226]." in p.warnings()[0]
-
-
-def test_portions_are_what_project_gives_some_units_at_a_time(tiny) -> None:
-    images = batch(2)
-    prepared = zfviz.prepare(tiny, layer=["relu1", "relu2"], top=8)
-    whole, portions = prepared.project(images), list(prepared.portions(images, units=5))
-    assert [len(p.units) for p in portions] == [5, 5, 5, 1, 5, 5, 5, 1]
-    assert [u for p in portions for u in p.units] == list(whole.units)
-    assert np.concatenate([p.image_index for p in portions]).tolist() == whole.image_index.tolist()
-    assert close(np.concatenate([p.pixels for p in portions]), whole.pixels)
-    assert portions[-1].record(1)["top1"] == whole.record(1)["top1"]
-
-
-def test_runs_side_by_side_give_what_one_run_after_another_gives(tiny) -> None:
-    found, expected = (zfviz.project(tiny, batch(3), ["relu1", "relu2"], top=7, threads=n) for n in (3, 1))
-    assert found.units == expected.units
-    assert close(found.pixels, expected.pixels)
-
-
-def test_a_failed_run_among_several_is_an_error(tiny, monkeypatch) -> None:
-    prepared, run = zfviz.prepare(tiny, layer="relu2", top=9, threads=3), Session.run
-
-    def failing(session: Session, feeds: Any, outputs: Any, *kept: Any) -> Any:
-        if "signal" in feeds:
-            raise ModelError("no memory")
-        return run(session, feeds, outputs, *kept)
-
-    monkeypatch.setattr(Session, "run", failing)
-    with pytest.raises(ModelError, match="no memory"):
-        prepared.project(batch(1))
-
-
-def test_without_scores_the_model_runs_no_deeper_than_the_layer(tiny) -> None:
-    asked, spared = (zfviz.prepare(tiny, layer="relu1", top=1, scores=scores) for scores in (True, False))
-    assert asked.scores is not None
-    assert {*asked.tensors} - {*spared.tensors} == {asked.scores.tensor}
-    assert asked.project(batch(1)).record()["top1"] is not None
-    assert spared.project(batch(1)).record()["top1"] is None
-
-
-def test_portions_make_no_more_than_is_asked_for(tiny, monkeypatch) -> None:
-    ran: list[int] = []
-    units = [(c, y, x) for c in range(12) for y in range(4) for x in range(4)]
-    prepared = zfviz.prepare(tiny, layer="relu2", units=units, threads=1)
-    run = Session.run
-
-    def counted(session: Session, feeds: Any, outputs: Any, *kept: Any) -> Any:
-        ran.append(len(feeds.get("signal", ())))
-        return run(session, feeds, outputs, *kept)
-
-    monkeypatch.setattr(Session, "run", counted)
-    portions = prepared.portions(batch(1), units=SIGNALS_AT_ONCE["cpu"])
-    next(portions)
-    next(portions)
-    assert ran == [0, SIGNALS_AT_ONCE["cpu"], SIGNALS_AT_ONCE["cpu"]]

@@ -50,7 +50,9 @@ from zfviz.report.terminal import visible
 @click.option(
     "--save", default="", callback=parts, metavar="pixels,arrays", help="Also a PNG of each projection, the raw arrays."
 )
-@click.option("--verify", is_flag=True, help="Check each layer on the way down by finite differences.")
+@click.option(
+    "--verify", is_flag=True, help="Check each layer on the way down by finite differences, on the first IMAGE."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record in place of the paths.")
 def project(
     images: tuple[str, ...],
@@ -87,10 +89,11 @@ def project(
             for projections in projector.each(images, verify):
                 said |= dict.fromkeys((*projections.warnings(), f"ran on {projections.device}"))
                 if worst := projections.residual:
-                    said[f"verified: at most {worst.value:.1e} off, at {worst.layer!r} ({worst.op})"] = None
+                    (name,) = projections.batch.names
+                    said[f"verified on {name}: at most {worst.value:.1e} off, at {worst.layer!r} ({worst.op})"] = None
                 paths += projections.save(out, save)
-                records += [projections.record(i) for i in range(len(projections.batch.names))]
-                advance(len(projections.batch.names))
+                records.append(projections.record())
+                advance(1)
     finally:
         # also when a later image fails: what was written is there
         for line in said:

@@ -106,8 +106,10 @@ def open_session(
     run, or each has a run of its own, `side_by_side`. One that is `bounded`, as all with loops are, fails where it
     wants more than `MEMORY` for all that it makes, before it takes them.
 
-    Raises DeviceError when CUDA is asked for and missing, ModelError when onnxruntime refuses the graph.
+    Raises DeviceError when CUDA is asked for and missing, or no thread; ModelError when onnxruntime refuses the graph.
     """
+    if threads is not None and threads < 1:
+        raise DeviceError(f"threads is {threads}; expected 1 or more.")
     loops = has_loops(proto.graph)
     bounded = bounded or loops
     options = ort.SessionOptions()

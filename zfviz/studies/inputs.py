@@ -1,8 +1,8 @@
 """What goes in: pictures or arrays, made ready for a model."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from zfviz.report.pixels import picture_of
 from zfviz.runtime.loading import Model
 
 OnePicture = str | PathLike[str] | Image.Image
-ImageLike = OnePicture | Sequence[OnePicture] | np.ndarray[Any, Any]
+Pictures = Sequence[OnePicture] | Iterator[OnePicture]
+ImageLike = OnePicture | Pictures | np.ndarray[Any, Any]
 """A picture (path or PIL image), several, or a float array that goes into the model as it is."""
 
 
@@ -34,25 +35,49 @@ class Batch:
     stems: tuple[str, ...]
     preprocessed: bool
 
+    def part(self, images: slice) -> "Batch":
+        """Some of its images."""
+        return replace(
+            self,
+            array=self.array[images],
+            views=self.views[images],
+            names=self.names[images],
+            stems=self.stems[images],
+        )
 
-def read_batch(model: Model, image: ImageLike, stems: Sequence[str] | None = None) -> Batch:
-    """The images, ready for the model; `stems` are file names for them, made of their own by default.
+
+def read_batch(model: Model, image: ImageLike, named: Sequence[tuple[str, str]] | None = None) -> Batch:
+    """The images, ready for the model; `named` are their names as by `name_pictures`, which are found by default.
 
     Raises ImageError: not an image, or an array that does not fit the input."""
     if isinstance(image, np.ndarray):
         return _array_batch(model, image)
-    pictures: Sequence[OnePicture] = [image] if isinstance(image, str | PathLike | Image.Image) else image
-    if not pictures:
-        raise ImageError("no image given; expected at least one.")
+    pictures = list_pictures(image)
     height, width = model.image.size
     views = tuple(model.preprocessing.view(decode(picture), height, width) for picture in pictures)
     if model.image.channels == 1:
         views = tuple(view.convert("L") for view in views)
     arrays = [model.preprocessing.array(view, model.image.channels) for view in views]
     array = np.stack(arrays).transpose(np.argsort(model.image.axes))
-    names = tuple(_name(picture, index) for index, picture in enumerate(pictures))
-    stems = stems or distinct_stems(pictures)
-    return Batch(np.ascontiguousarray(array), views, names, tuple(stems), preprocessed=True)
+    names, stems = zip(*(named or name_pictures(pictures)), strict=True)
+    return Batch(np.ascontiguousarray(array), views, names, stems, preprocessed=True)
+
+
+def list_pictures(image: OnePicture | Pictures) -> list[OnePicture]:
+    """The pictures, one or several. Raises ImageError where there is none, or something else."""
+    try:
+        pictures: list[Any] = [image] if isinstance(image, str | PathLike | Image.Image) else [*image]
+    except TypeError:
+        pictures = [image]
+    if not pictures:
+        raise ImageError("no image given; expected at least one.")
+    for picture in pictures:
+        if not isinstance(picture, str | PathLike | Image.Image):
+            raise ImageError(
+                f"found a {type(picture).__name__} as an image; expected a path or a PIL image. "
+                "Give arrays as one of [N, ...] in the model's layout."
+            )
+    return pictures
 
 
 def assumptions(model: Model, pictures: bool) -> list[str]:
@@ -69,11 +94,16 @@ def assumptions(model: Model, pictures: bool) -> list[str]:
     return said
 
 
-def distinct_stems(pictures: Sequence[OnePicture]) -> list[str]:
-    """A file name without suffix for each picture: its own, numbered where two share one."""
-    stems = [Path(_name(picture, index)).stem for index, picture in enumerate(pictures)]
+def name_pictures(pictures: Sequence[OnePicture]) -> list[tuple[str, str]]:
+    """The name of each picture, and a file name without suffix: its own, numbered where two share one."""
+    names = [
+        f"image{index}" if isinstance(picture, Image.Image) else Path(picture).name
+        for index, picture in enumerate(pictures)
+    ]
+    stems = [Path(name).stem for name in names]
     counts = Counter(stems)
-    return [stem if counts[stem] == 1 else f"{stem}.{index:04}" for index, stem in enumerate(stems)]
+    distinct = [stem if counts[stem] == 1 else f"{stem}.{index:04}" for index, stem in enumerate(stems)]
+    return [*zip(names, distinct, strict=True)]
 
 
 def as_nchw(model: Model, values: np.ndarray) -> np.ndarray:
@@ -92,7 +122,3 @@ def _array_batch(model: Model, array: np.ndarray) -> Batch:
     views = tuple(picture_of(values) for values in as_nchw(model, rows))
     names = tuple(f"array{i}" for i in range(len(rows)))
     return Batch(rows.astype(np.float32), views, names, names, preprocessed=False)
-
-
-def _name(picture: OnePicture, index: int) -> str:
-    return f"image{index}" if isinstance(picture, Image.Image) else Path(picture).name

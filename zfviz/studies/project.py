@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, islice, product
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -21,14 +21,17 @@ from zfviz.runtime.running import IMAGES_AT_ONCE, Signal, ahead, at_once, fetch,
 from zfviz.runtime.session import Device, Session, choose_device, open_session
 from zfviz.runtime.verify import Residual, verify_layers
 from zfviz.runtime.windows import Patch, paste
-from zfviz.studies.inputs import Batch, ImageLike, OnePicture, as_nchw, distinct_stems, read_batch
+from zfviz.studies.inputs import Batch, ImageLike, as_nchw, list_pictures, name_pictures, read_batch
 from zfviz.studies.projections import Projections
 from zfviz.studies.selection import (
     Unit,
+    UnitLike,
+    check_unit,
     chosen_unit,
     class_layer,
     default_layers,
     find_class,
+    read_units,
     strongest_units,
 )
 
@@ -41,7 +44,7 @@ def project(
     model: ModelLike,
     image: ImageLike,
     layer: str | Sequence[str] | None = None,
-    units: Sequence[Sequence[int | None] | int] | None = None,
+    units: Iterable[UnitLike] | None = None,
     top: int = 9,
     method: Method = "deconvnet",
     device: Device = "auto",
@@ -60,7 +63,8 @@ def project(
     a channel alone for its strongest place; None takes the `top` strongest channels. `classes` adds the logits of
     classes, by name or index. `seed` "activation" starts from the unit's activation (paper, section 2.1), "one" from
     1. The companion computes in `precision`, whatever the model's own type. Without `scores` the record names no class,
-    and the model runs no deeper than the layers. `verify` checks each layer on the way down by finite differences.
+    and the model runs no deeper than the layers. `verify` checks each layer on the way down by finite differences, on
+    the first image.
 
     Raises LayerError (unknown layer, unit or class), UnsupportedError (an op without a rule), ImageError, ModelError,
     DeviceError, and VerificationError when `verify` finds a layer that is wrong.
@@ -84,7 +88,7 @@ def project(
 def prepare(
     model: ModelLike,
     layer: str | Sequence[str] | None = None,
-    units: Sequence[Sequence[int | None] | int] | None = None,
+    units: Iterable[UnitLike] | None = None,
     top: int = 9,
     method: Method = "deconvnet",
     device: Device = "auto",
@@ -100,10 +104,10 @@ def prepare(
         raise LayerError(f"no method {method!r}; expected one of {', '.join(METHODS)}.")
     if seed not in SEEDS:
         raise LayerError(f"no seed {seed!r}; expected one of {', '.join(SEEDS)}.")
-    if top < 1:
-        raise LayerError(f"top is {top}; expected 1 or more.")
+    if top < 1 or top % 1:
+        raise LayerError(f"top is {top}; expected a whole number, 1 or more.")
     model = load(model)
-    places = None if units is None else [[unit] if isinstance(unit, int) else unit for unit in units]
+    places = None if units is None else read_units(units)
     named = [classes] if isinstance(classes, str | int) else classes
     logits = class_layer(model)
     # maps that lie on a device of its own stay there
@@ -136,22 +140,62 @@ class Projector:
     forward: Session
     kept: Mapping[str, str]
 
-    def each(self, images: Sequence[OnePicture], verify: bool = False) -> Iterator[Projections]:
-        """The projections of many pictures, some pictures at a time, so that memory does not grow with their number."""
-        stems = distinct_stems(images)
-        together = self._images_at_once()
-        portions = [slice(start, start + together) for start in range(0, len(images), together)]
-
-        def read(portion: slice) -> Batch:
-            return read_batch(self.model, images[portion], stems[portion])
-
-        # the next pictures are decoded while the model runs
-        for number, batch in enumerate(ahead(read, portions, threads=1)):
-            yield self.project(batch, verify and not number)
+    def each(self, images: ImageLike, verify: bool = False) -> Iterator[Projections]:
+        """The projections of each image by itself, one after the other, so that memory does not grow with their number.
+        Some go through the model together, and the next pictures are decoded meanwhile. `verify` as in `project`.
+        """
+        for number, batch in enumerate(self._batches(images)):
+            found, scores, residual = self._found(batch, verify and not number)
+            for image in range(len(batch.names)):
+                own = [replace(p, image=0) for p in found if p.image == image]
+                one = slice(image, image + 1)
+                yield self._projections(batch.part(one), own, scores[one], None if image else residual)
 
     def project(self, image: ImageLike | Batch, verify: bool = False) -> Projections:
         """The projections of an image or a batch of them; `verify` checks the layers on the first of them."""
         batch = image if isinstance(image, Batch) else read_batch(self.model, image)
+        return self._projections(batch, *self._found(batch, verify))
+
+    def portions(self, image: ImageLike, units: int = 64) -> Iterator[Projections]:
+        """What `each` gives, at most so many `units` at a time, so that memory does not grow with their number."""
+        if units < 1:
+            raise LayerError(f"units is {units}; expected 1 or more.")
+        for batch in self._batches(image, at_once=1):
+            projected, scores = self._look(batch.array)
+            first = 0
+            while found := [*islice(projected, units)]:
+                yield self._projections(batch, found, scores, None, first)
+                first += len(found)
+
+    @property
+    def _batched(self) -> bool:
+        return all(wish.companion.batched for wish in self.wishes)
+
+    def _images_at_once(self) -> int:
+        """As many as are bounded in what the model makes of them, and in their projections."""
+        if not self._batched:
+            return 1
+        if self.kept and self.model.image.batch:
+            return self.model.image.batch
+        made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
+        taken = sum(prod(dims(made[name])[1:]) for name in self.tensors if name in made)
+        projected = sum(wish.count for wish in self.wishes) * prod(self.model.image.shape[1:])
+        return at_once(IMAGES_AT_ONCE, max(taken, projected) * FLOAT_BYTES)
+
+    def _batches(self, images: ImageLike, at_once: int | None = None) -> Iterator[Batch]:
+        """The images, so many at once; the next pictures are decoded while the last ones are in use."""
+        together = at_once or self._images_at_once()
+        if isinstance(images, np.ndarray):
+            batch = read_batch(self.model, images)
+            yield from (batch.part(slice(n, n + together)) for n in range(0, len(batch.names), together))
+            return
+        pictures = list_pictures(images)
+        named = name_pictures(pictures)
+        portions = [slice(start, start + together) for start in range(0, len(pictures), together)]
+        yield from ahead(lambda portion: read_batch(self.model, pictures[portion], named[portion]), portions, threads=1)
+
+    def _found(self, batch: Batch, verify: bool) -> tuple[list["_Projected"], list[np.ndarray], Residual | None]:
+        """All projections of a batch, by image, the class scores, and the worst of a verification."""
         found: list[_Projected] = []
         class_scores: list[np.ndarray] = []
         together = self._images_at_once()
@@ -161,32 +205,7 @@ class Projector:
             class_scores += scores
         found.sort(key=lambda p: p.image)
         residuals = verify_layers(self.model, batch.array[:1], [w.layer.tensor for w in self.wishes]) if verify else []
-        return self._projections(batch, found, class_scores, max(residuals, key=lambda r: r.value, default=None))
-
-    def portions(self, image: ImageLike, units: int = 64) -> Iterator[Projections]:
-        """What `project` gives, at most so many `units` at a time, so that memory does not grow with their number."""
-        if units < 1:
-            raise LayerError(f"units is {units}; expected 1 or more.")
-        batch = read_batch(self.model, image)
-        class_scores: list[np.ndarray] = []
-        for number, one in enumerate(batch.array):
-            projected, scores = self._look(one[None])
-            class_scores += scores
-            while found := [replace(p, image=number) for p in islice(projected, units)]:
-                yield self._projections(batch, found, class_scores, None)
-
-    @property
-    def _batched(self) -> bool:
-        return all(wish.companion.batched for wish in self.wishes)
-
-    def _images_at_once(self) -> int:
-        if not self._batched:
-            return 1
-        if self.kept and self.model.image.batch:
-            return self.model.image.batch
-        made = {t.name: t for node in self.model.canonical.graph.nodes for t in node.outputs}
-        taken = [dims(made[name])[1:] for name in self.tensors if name in made]
-        return at_once(IMAGES_AT_ONCE, sum(map(prod, taken)) * FLOAT_BYTES)
+        return found, class_scores, max(residuals, key=lambda r: r.value, default=None)
 
     def _look(self, images: np.ndarray) -> tuple[Iterator["_Projected"], list[np.ndarray]]:
         """The projections of some images, each made when it is asked for, and their scores."""
@@ -198,7 +217,12 @@ class Projector:
         return chain.from_iterable(each), scores
 
     def _projections(
-        self, batch: Batch, found: Sequence["_Projected"], scores: Sequence[np.ndarray], residual: Residual | None
+        self,
+        batch: Batch,
+        found: Sequence["_Projected"],
+        scores: Sequence[np.ndarray],
+        residual: Residual | None,
+        first: int | None = None,
     ) -> Projections:
         return Projections(
             pixels=as_nchw(self.model, paste([p.patch for p in found], self.model.image.shape[1:])),
@@ -214,6 +238,7 @@ class Projector:
             device=self.forward.device,
             class_scores=tuple(scores),
             residual=residual,
+            first=first,
         )
 
     @property
@@ -230,20 +255,24 @@ def _tensors(wishes: Sequence["_Wish"], scores: Layer | None) -> list[str]:
 def _choices(
     model: Model,
     layer: str | Sequence[str] | None,
-    units: Sequence[Sequence[int | None]] | None,
+    units: Sequence[Sequence[int]] | None,
     classes: Sequence[str | int],
     scores: Layer | None,
-) -> list[tuple[Layer, Sequence[Sequence[int | None]] | None]]:
+) -> list[tuple[Layer, Sequence[Sequence[int]] | None]]:
     """The layers wanted, and the units of each, None for the strongest."""
     names = [layer] if isinstance(layer, str) else layer
     layers = [model.layer(name) for name in names or ()]
     if names is None and not classes:
         layers = default_layers(model)
+    for chosen, unit in product(layers, units or ()):
+        check_unit(chosen, unit)
     choices = [(chosen, units) for chosen in dict.fromkeys(layers)]
     if classes:
         if scores is None:
             raise LayerError(f"{model.name} is no classifier: its first output is no vector. Name a layer instead.")
         choices.append((scores, [(find_class(model, scores, c),) for c in classes]))
+    if not choices:
+        raise LayerError("layer is an empty list; expected at least one name, or None for the rows of a sheet.")
     return choices
 
 
@@ -259,6 +288,8 @@ def activations(
     Raises LayerError for an unknown layer, ImageError, ModelError, DeviceError.
     """
     model = load(model)
+    if not layers:
+        raise LayerError("layers is an empty list; expected at least one name.")
     batch = read_batch(model, image)
     asked = {name: model.layer(name) for name in ([layers] if isinstance(layers, str) else layers)}
     session = open_forward(model, [layer.tensor for layer in asked.values()], device, threads)
@@ -288,7 +319,7 @@ class _Wish:
     """What is wanted of one layer: these units, or the strongest ones; and the companion that projects them."""
 
     layer: Layer
-    units: Sequence[Sequence[int | None]] | None
+    units: Sequence[Sequence[int]] | None
     top: int
     companion: Windowed
     session: Session
@@ -310,6 +341,11 @@ class _Wish:
         patches = run_companion(self.session, self.companion, signals, values)
         for (image, unit), strength, patch in zip(chosen, strengths, patches, strict=True):
             yield _Projected(image, unit, strength, patch)
+
+    @property
+    def count(self) -> int:
+        """How many units of one image it is about."""
+        return min(self.top, self.layer.shape[0]) if self.units is None else len(self.units)
 
     def _units_of(self, activations: np.ndarray) -> list[Unit]:
         if self.units is None:

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
+from zfviz.errors import OutputError
 from zfviz.graph.layers import Layer
 from zfviz.report.files import file_stem, make_folder, write_atomically
 from zfviz.report.pixels import Colour, display_scale, render
@@ -30,7 +31,8 @@ class Projections:
 
     `pixels` is float32 [K, C, H, W], in input space, signed and not scaled; `units`, `activations` (float32 [K]) and
     `image_index` (int [K], which image of the batch) say what each is of. `inexact` names the ops on the way down that
-    are not exact adjoints of what the method prescribes; `residual` is the worst of a verification, or None.
+    are not exact adjoints of what the method prescribes; `residual` is the worst of a verification, which is of the
+    first image, or None. `first` is how many units came before these where a portion of them is here, else None.
     """
 
     pixels: np.ndarray
@@ -46,6 +48,7 @@ class Projections:
     device: str
     class_scores: tuple[np.ndarray, ...]
     residual: Residual | None
+    first: int | None = None
 
     def __repr__(self) -> str:
         units, images = len(self.units), len(self.batch.names)
@@ -83,8 +86,7 @@ class Projections:
             "resampling": "bicubic, box centred without rounding" if self.batch.preprocessed else None,
             "preprocessing_source": self.model.preprocessing.source if self.batch.preprocessed else "array",
             "warnings": self.warnings(),
-            "verification": self.residual
-            and {"worst_layer": self.residual.layer, "op": self.residual.op, "residual": self.residual.value},
+            "verification": self._verification() if image == 0 else None,
             "units": [self._unit_record(k) for k in self._members(image)],
             "versions": versions(),
         }
@@ -92,21 +94,32 @@ class Projections:
     def save(self, directory: str | Path, save: Collection[Extra] = ()) -> tuple[Path, ...]:
         """The paths written: a sheet and a record for each image; with `save`, also a picture of each projection
         ("pixels") and the raw arrays ("arrays"). They are named after the image, the model, the layer where all units
-        are of one, and the method, and written whole or not at all. Raises OutputError."""
+        are of one, the method, and the number of the first unit where a portion is here; and written whole or not at
+        all. Raises OutputError."""
+        if unknown := {*save} - {*get_args(Extra)}:
+            raise OutputError(f"save is {min(unknown)!r}; expected {' or '.join(get_args(Extra))}, in a list.")
         files: dict[str, bytes] = {}
+        portion = () if self.first is None else (f"{self.first:04}",)
         layers = {unit.layer for unit in self.units}
         shown = layers if len(layers) == 1 else ()
         for image, picture in enumerate(self.batch.stems):
-            stem = file_stem(picture, Path(self.model.name).stem, *shown, self.method)
+            stem = file_stem(picture, Path(self.model.name).stem, *shown, self.method, *portion)
             members = self._members(image)
             record = json.dumps(self.record(image), indent=2, ensure_ascii=False) + "\n"
             files |= {f"{stem}.png": _png(self.sheet(image)), f"{stem}.json": record.encode()}
             if "pixels" in save:
-                files |= {f"{stem}.{self._pixels_name(rank, k)}": self._pixels_png(k) for rank, k in enumerate(members)}
+                files |= {
+                    f"{stem}.{self._pixels_name(rank, k)}": self._pixels_png(k)
+                    for rank, k in enumerate(members, self.first or 0)
+                }
             if "arrays" in save:
                 files[f"{stem}.npz"] = self._arrays(members)
         folder = make_folder(Path(directory))
         return tuple(write_atomically(folder / name, data) for name, data in files.items())
+
+    def _verification(self) -> dict[str, Any] | None:
+        worst = self.residual
+        return worst and {"worst_layer": worst.layer, "op": worst.op, "residual": worst.value}
 
     def _members(self, image: int) -> list[int]:
         return np.flatnonzero(self.image_index == image).tolist()

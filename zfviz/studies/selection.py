@@ -1,7 +1,8 @@
 """What is projected: the default layers, the strongest units, the logit of a class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -24,6 +25,24 @@ class Unit:
     channel: int
     y: int | None
     x: int | None
+
+
+UnitLike = int | Sequence[int | None] | Unit
+"""A unit as it is asked for: (channel, y, x), a channel alone for its strongest place, or one that was found."""
+
+
+def read_units(units: Iterable[UnitLike]) -> list[tuple[int, ...]]:
+    """(channel,) or (channel, y, x) of each unit. Raises LayerError where one is something else."""
+    try:
+        return [tuple(index(place) for place in _places(unit) if place is not None) for unit in units]
+    except TypeError:
+        raise LayerError(f"units is {units!r}; expected a list of channels, (channel, y, x) or zfviz.Unit.") from None
+
+
+def _places(unit: UnitLike) -> Sequence[int | None]:
+    if isinstance(unit, Unit):
+        return unit.channel, unit.y, unit.x
+    return [unit] if isinstance(unit, int | np.integer) else unit
 
 
 def default_layers(model: Model) -> tuple[Layer, ...]:
@@ -61,19 +80,20 @@ def strongest_place(layer: Layer, activations: np.ndarray, channel: int) -> Unit
     return Unit(layer.name, channel, int(y), int(x))
 
 
-def chosen_unit(layer: Layer, activations: np.ndarray, unit: Sequence[int | None]) -> Unit:
-    """The unit that (channel,) or (channel, y, x) names. Raises LayerError where the layer has no such unit."""
+def check_unit(layer: Layer, given: Sequence[int]) -> None:
+    """LayerError where the layer has no unit that (channel,) or (channel, y, x) names."""
     shape = " x ".join(map(str, layer.shape))
-    given = tuple(p for p in unit if p is not None)
     if len(given) not in ((1, 3) if layer.has_map else (1,)):
         wanted = "CHANNEL or CHANNEL,Y,X" if layer.has_map else "CHANNEL, since it has no map"
         raise LayerError(f"unit {','.join(map(str, given))} for layer {layer.name!r} ({shape}); expected {wanted}.")
     if any(not 0 <= place < size for place, size in zip(given, layer.shape, strict=False)):
         upper = ", ".join(f"0 to {size - 1}" for size in layer.shape)
         raise LayerError(f"no unit {','.join(map(str, given))} in layer {layer.name!r} ({shape}); expected {upper}.")
-    if len(given) == 1:
-        return strongest_place(layer, activations, given[0])
-    return Unit(layer.name, *given)
+
+
+def chosen_unit(layer: Layer, activations: np.ndarray, given: Sequence[int]) -> Unit:
+    """The unit that (channel,) or (channel, y, x) names."""
+    return strongest_place(layer, activations, given[0]) if len(given) == 1 else Unit(layer.name, *given)
 
 
 def class_layer(model: Model) -> Layer | None:
@@ -106,7 +126,7 @@ def _chain_below(tensor: gs.Tensor) -> list[gs.Node]:
 def find_class(model: Model, layer: Layer, wanted: str | int) -> int:
     """The index of a class given by name or index. Raises LayerError with the nearest names."""
     count = layer.shape[0]
-    if isinstance(wanted, int) or wanted.lstrip("-").isdigit():
+    if isinstance(wanted, int | np.integer) or wanted.lstrip("-").isdigit():
         index = int(wanted)
         if 0 <= index < count:
             return index
