@@ -5,7 +5,17 @@ from typing import Any
 
 HEAD = """# How fast it is
 
-Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md`: each row in one run, the contenders in
+Sixteen units of a layer, `deconvnet`, one thread; *times as fast* as Captum, and what a projection costs in forward
+passes to that layer:
+
+| network | layer | whole call, ms | Captum, ms | times as fast | a projection |
+|---|---|---|---|---|---|
+{short}
+
+All rows are [below](#all-rows).
+
+Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md` (`pip install -e '.[oracle,exporters]'`
+first; it takes an hour; `--networks zfnet --units 1 --runs 1` takes minutes): each row in one run, the contenders in
 turns, medians of {runs} runs or more, on {processor}; {versions}; one thread each where no other number is given.
 Before a time is taken, the projections of both programs are compared, for the same rectified maps, since a rounding
 there moves switches; the largest difference, relative to the largest value, was {difference:.0e}.
@@ -16,6 +26,8 @@ other* is Captum's NeuronDeconvolution or NeuronGuidedBackprop, or `torch.autogr
 reckoned from one and from {few}. *a projection* is the whole call but for its forward pass, for one unit, in plain
 forward passes to that layer by onnxruntime; *a pass* is how many projections take as long as one of those.
 Seconds of the processor are in docs/speed.json.
+
+## All rows
 
 | network | layer | method | units | threads | whole call, ms | the other, ms | times as fast | a projection | a pass |
 |---|---|---|---|---|---|---|---|---|---|
@@ -31,6 +43,7 @@ def page(found: dict[str, Any], few: int) -> str:
         versions=", ".join(f"{name} {version}" for name, version in found["versions"].items()),
         difference=max(row["difference"] for row in rows),
         few=few,
+        short="\n".join(_short(row) for row in rows if _is_short(row, few)),
     )
     tables = [
         *_growth(found["growth"]),
@@ -39,6 +52,15 @@ def page(found: dict[str, Any], few: int) -> str:
         *_processes(found["processes"]),
     ]
     return "\n".join([head.rstrip("\n"), *map(_row, rows), *tables]) + "\n"
+
+
+def _is_short(row: dict[str, Any], few: int) -> bool:
+    return (row["method"], row["units"], row["threads"]) == ("deconvnet", few, 1)
+
+
+def _short(row: dict[str, Any]) -> str:
+    whole, faster, portion = 1e3 * row["zfviz"]["wall"], row["times_faster"], row["projection_in_forward_passes"]
+    return f"| {row['network']} | {row['layer']} | {whole:.1f} | {whole * faster:.0f} | {faster:.1f} | {portion:.2f} |"
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -17,15 +17,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import captum
 import numpy as np
 import onnxruntime
-import torch
-from networks import PAIRS, Pair
 from onnx import ModelProto, TensorProto, helper
+
+try:
+    import captum
+    import torch
+    from networks import PAIRS, Pair
+    from rivals import autograds, captums, same_maps
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is missing, which zfviz is compared with; pip install -e '.[oracle,exporters]'")
+
 from page import page
 from processes import processes
-from rivals import autograds, captums, same_maps
 from timing import in_turns, peak_memory
 
 import zfviz

@@ -82,6 +82,20 @@ def test_expose_and_companion_write_graphs_that_chain(zfviz, tiny_path: Path, tm
     assert {i.name for i in onnx.load(back).graph.input} - {"signal"} <= outputs
 
 
+@pytest.mark.parametrize("command", ["export", "expose", "companion", "layers"])
+def test_a_size_that_is_assumed_is_said(zfviz, command: str, tmp_path: Path) -> None:
+    path = tmp_path / "open.onnx"
+    onnx.save(tiny_network(size="S"), path)
+    layer = () if command == "layers" else ("--layer", "relu2", "-o", tmp_path / "made.onnx")
+    done = zfviz(command, path, *layer)
+    assert done.code == 0
+    assert done.err == "zfviz: the model leaves its input size open; 224x224 is assumed.\n"
+    if command == "export":
+        again = zfviz("project", tmp_path / "made.onnx", "photo.jpg")
+        assert again.code == 2
+        assert "made.onnx holds what zfviz made of a model, the projections of 'r2'" in again.err
+
+
 def test_export_writes_a_model_that_explains_itself(zfviz, tiny_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "explain.onnx"
     assert zfviz("export", tiny_path, "--layer", "relu2", "--top", 2, "-o", path).out.split() == [str(path)]

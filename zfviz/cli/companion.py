@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from zfviz.cli.loading import load_and_tell
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument, precision_option
 
 
@@ -46,13 +47,12 @@ def companion(
       zfviz companion model.onnx --layer conv5 -o companion.onnx
       zfviz companion model.onnx --layer conv5 -o companion.onnx --forward forward.onnx --shared-weights
     """
-    from zfviz import load
     from zfviz.studies.graphs import companion as build
     from zfviz.studies.graphs import expose, write_graph, write_pair
 
     if shared_weights and not forward:
         raise click.UsageError("--shared-weights shares them with the forward graph; give --forward FILE too.")
-    loaded = load(model, input_shape, inputs=inputs)
+    loaded = load_and_tell(model, input_shape, inputs)
     back = build(loaded, layer, method, unpool, precision)
     if forward is None:
         paths = write_graph(back, Path(output), loaded.source)

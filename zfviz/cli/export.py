@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from zfviz.cli.loading import load_and_tell
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
 
 
@@ -35,10 +36,9 @@ def export(
     Example:
       zfviz export zfnet --layer conv5 --top 4 -o explain.onnx
     """
-    from zfviz import load
     from zfviz.studies.graphs import export as build
     from zfviz.studies.graphs import write_graph
 
-    loaded = load(model, input_shape, inputs=inputs)
+    loaded = load_and_tell(model, input_shape, inputs)
     for path in write_graph(build(loaded, layer, top, method), Path(output), loaded.source):
         click.echo(path)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from zfviz.cli.loading import load_and_tell
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
 
 
@@ -32,10 +33,9 @@ def expose(
       zfviz expose model.onnx -o forward.onnx
       zfviz expose model.onnx -o forward.onnx --layer conv5 --method guided
     """
-    from zfviz import load
     from zfviz.studies.graphs import expose as build
     from zfviz.studies.graphs import write_graph
 
-    loaded = load(model, input_shape, inputs=inputs)
+    loaded = load_and_tell(model, input_shape, inputs)
     for path in write_graph(build(loaded, layers or None, method), Path(output), loaded.source):
         click.echo(path)

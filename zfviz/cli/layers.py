@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from zfviz.cli.loading import load_and_tell
 from zfviz.cli.options import input_option, input_shape_option, method_option, model_argument
 from zfviz.report.terminal import visible
 
@@ -25,10 +26,9 @@ def layers(model: str, method: Any, input_shape: tuple[int, ...] | None, inputs:
       zfviz layers model.onnx
       zfviz layers model.onnx --json | jq '.[].name'
     """
-    from zfviz.runtime.loading import load
     from zfviz.studies.layers import describe_layers
 
-    rows = describe_layers(load(model, input_shape, inputs=inputs), method)
+    rows = describe_layers(load_and_tell(model, input_shape, inputs), method)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return

@@ -124,7 +124,10 @@ class Net(Builder):
             return self._found_switches(layer)
         name = f"{pooled.name}/switches"
         if name in self.canonical.made_by or name in self.canonical.weights:
-            raise UnsupportedError(f"the model has a tensor named {name!r}, the name of its switches; rename it")
+            raise UnsupportedError(
+                f"the model has a tensor named {name!r}, the name of its switches; rename it, or give the model that "
+                "`zfviz expose` was given"
+            )
         framed = self.canonical.frames is not None
         if name not in self.values:
             self.values[name] = gs.Variable(name, np.int32 if framed else np.int64, self.rows(pooled))

@@ -81,9 +81,9 @@ def load(
 
     `input_shape` is in the model's own layout and fixes the sizes that the model leaves open. `preprocessing` is the
     name of a preset, a JSON file or its content; by default it is looked for in the model's metadata and beside its
-    file. `inputs` are values for the model's other inputs, by name: arrays, or .npy
-    files. Raises ModelError: not an ONNX model, weights
-    missing, no single image input, inputs without a value, shapes that contradict each other.
+    file. `inputs` are values for the model's other inputs, by name: arrays, or .npy files. Raises ModelError: not an
+    ONNX model, weights missing, no single image input, inputs without a value, shapes that contradict each other, a
+    file that zfviz made.
     """
     if isinstance(model, Model):
         return model
@@ -91,6 +91,11 @@ def load(
     if inputs:
         source = bind_inputs(source, {name: _read_value(name, value) for name, value in inputs.items()})
     metadata = {entry.key: entry.value for entry in source.proto.metadata_props}
+    if "zfviz.layer" in metadata:
+        raise ModelError(
+            f"{source.name} holds what zfviz made of a model, the projections of {metadata['zfviz.layer']!r}; expected "
+            "a model as it was exported. Give the one that this was made of."
+        )
     found = find_preprocessing(preprocessing, metadata, source.folder)
     image = find_image_input(source, input_shape, found.size or (224, 224))
 
