@@ -82,11 +82,11 @@ def test_fewer_images_go_together_where_they_have_many_units(tiny, monkeypatch) 
 
 def test_the_first_image_is_verified_and_no_other_record_says_so(tiny) -> None:
     prepared = zfviz.prepare(tiny, layer="relu2", top=1)
-    found = [p.record()["verification"] for p in prepared.each(batch(3), verify=True)]
+    found = [p.record()["verification"] for p in prepared.each(batch(9), verify=True)]
     together = prepared.project(batch(3), verify=True)
     for records in (found, [together.record(image)["verification"] for image in range(3)]):
         assert records[0]["residual"] < 1e-4
-        assert records[1:] == [None, None]
+        assert not any(records[1:])
 
 
 def test_portions_are_saved_beside_each_other(tiny, paths, tmp_path) -> None:
