@@ -160,7 +160,7 @@ class Projector:
         """What `each` gives, at most so many `units` at a time, so that memory does not grow with their number."""
         if units < 1:
             raise LayerError(f"units is {units}; expected 1 or more.")
-        for batch in self._batches(image, at_once=1):
+        for batch in self._batches(image, together=1):
             projected, scores = self._look(batch.array)
             first = 0
             while found := [*islice(projected, units)]:
@@ -182,9 +182,9 @@ class Projector:
         projected = sum(wish.count for wish in self.wishes) * prod(self.model.image.shape[1:])
         return at_once(IMAGES_AT_ONCE, max(taken, projected) * FLOAT_BYTES)
 
-    def _batches(self, images: ImageLike, at_once: int | None = None) -> Iterator[Batch]:
-        """The images, so many at once; the next pictures are decoded while the last ones are in use."""
-        together = at_once or self._images_at_once()
+    def _batches(self, images: ImageLike, together: int | None = None) -> Iterator[Batch]:
+        """The images, so many together; the next pictures are decoded while the last ones are in use."""
+        together = together or self._images_at_once()
         if isinstance(images, np.ndarray):
             batch = read_batch(self.model, images)
             yield from (batch.part(slice(n, n + together)) for n in range(0, len(batch.names), together))
