@@ -140,3 +140,4 @@ def test_cuda_makes_the_pixels_of_the_cpu(network: str, method: Method, photo_pa
         for row, pixels in zip(rows, there.pixels, strict=True):
             size = np.abs(cpu.pixels[row]).max()
             np.testing.assert_allclose(pixels, cpu.pixels[row], atol=WHOLE_NET * size)
+    assert zfviz.prepare(model, classes=[3], method=method, device="cuda").kept
