@@ -98,8 +98,8 @@ def _ranking(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _processes(found: dict[str, dict[str, float]]) -> Iterator[str]:
     yield "\n## Whole processes\n\nNine units of three layers of one photograph, start, imports, files and all."
-    yield "The Captum script writes 27 plain pictures where zfviz draws a sheet and writes a record; it takes the slope"
-    yield "of contrast norms.\n"
+    yield "The Captum script writes 27 plain pictures where zfviz draws a sheet and writes a record; it takes the"
+    yield "gradient of contrast normalisation, which zfviz passes over as the paper does.\n"
     yield "| command | seconds | processor seconds | peak memory, MiB |\n|---|---|---|---|"
     for name, one in found.items():
         yield f"| {name} | {one['wall']:.2f} | {one['processor']:.2f} | {one['peak_memory'] / 2**20:.0f} |"
