@@ -5,8 +5,8 @@ from functools import partial
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.layer import OPS, Layer, op, rectify
 
@@ -14,9 +14,9 @@ SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 ENDLESS = 1e30  # a bound beyond this is none: exporters write the largest float
 
 OPS |= {
-    "Relu": lambda layer, x: rectify(layer, x, F.relu),
+    "Relu": lambda layer, x: rectify(layer, x, functional.relu),
     "Softplus": lambda layer, x: rectify(layer, x, lambda x: torch.logaddexp(x, torch.zeros_like(x))),
-    "Mish": lambda layer, x: rectify(layer, x, F.mish),
+    "Mish": lambda layer, x: rectify(layer, x, functional.mish),
     "Sigmoid": lambda layer, x: x.sigmoid(),
     "Tanh": lambda layer, x: x.tanh(),
     "Erf": lambda layer, x: x.erf(),
@@ -27,7 +27,7 @@ OPS |= {
 
 @op("LeakyRelu")
 def leak(layer: Layer, x: Tensor) -> Tensor:
-    f = partial(F.leaky_relu, negative_slope=layer.get("alpha", 0.01))
+    f = partial(functional.leaky_relu, negative_slope=layer.get("alpha", 0.01))
     return rectify(layer, x, f, f)
 
 
@@ -44,23 +44,25 @@ def leak_by_channel(layer: Layer, x: Tensor, slope: Tensor) -> Tensor:
 
 @op("Elu")
 def elu(layer: Layer, x: Tensor) -> Tensor:
-    return rectify(layer, x, partial(F.elu, alpha=layer.get("alpha", 1.0)))
+    return rectify(layer, x, partial(functional.elu, alpha=layer.get("alpha", 1.0)))
 
 
 @op("Selu")
 def selu(layer: Layer, x: Tensor) -> Tensor:
     alpha, gamma = layer.get("alpha", SELU_ALPHA), layer.get("gamma", SELU_GAMMA)
-    return rectify(layer, x, lambda x: gamma * F.elu(x, alpha), lambda signal: gamma * F.relu(signal), gamma)
+    return rectify(
+        layer, x, lambda x: gamma * functional.elu(x, alpha), lambda signal: gamma * functional.relu(signal), gamma
+    )
 
 
 @op("Celu")
 def celu(layer: Layer, x: Tensor) -> Tensor:
-    return rectify(layer, x, partial(F.celu, alpha=layer.get("alpha", 1.0)))
+    return rectify(layer, x, partial(functional.celu, alpha=layer.get("alpha", 1.0)))
 
 
 @op("ThresholdedRelu")
 def rectify_above(layer: Layer, x: Tensor) -> Tensor:
-    return rectify(layer, x, partial(F.threshold, threshold=layer.get("alpha", 1.0), value=0.0))
+    return rectify(layer, x, partial(functional.threshold, threshold=layer.get("alpha", 1.0), value=0.0))
 
 
 @op("HardSwish")
@@ -70,7 +72,7 @@ def hard_swish(layer: Layer, x: Tensor) -> Tensor:
 
 @op("Gelu")
 def gelu(layer: Layer, x: Tensor) -> Tensor:
-    return rectify(layer, x, partial(F.gelu, approximate=layer.get("approximate", "none")))
+    return rectify(layer, x, partial(functional.gelu, approximate=layer.get("approximate", "none")))
 
 
 @op("Swish")
@@ -84,7 +86,7 @@ def quick_gelu(layer: Layer, x: Tensor) -> Tensor:
 
 
 def swish_by(layer: Layer, x: Tensor, alpha: float) -> Tensor:
-    limits = {1: F.relu, -1: lambda signal: -F.relu(-signal), 0: lambda signal: signal / 2}
+    limits = {1: functional.relu, -1: lambda signal: -functional.relu(-signal), 0: lambda signal: signal / 2}
     return rectify(layer, x, lambda x: x * (alpha * x).sigmoid(), limits[(alpha > 0) - (alpha < 0)])
 
 
@@ -117,7 +119,7 @@ def shrink(layer: Layer, x: Tensor) -> Tensor:
 @op("BiasGelu", "FastGelu")
 def gelu_of_sum(layer: Layer, x: Tensor, bias: Tensor | None = None) -> Tensor:
     approximate = "tanh" if layer.proto.op_type == "FastGelu" else "none"
-    return rectify(layer, x if bias is None else x + bias, partial(F.gelu, approximate=approximate))
+    return rectify(layer, x if bias is None else x + bias, partial(functional.gelu, approximate=approximate))
 
 
 FUSED_PARAMETERS = MappingProxyType(

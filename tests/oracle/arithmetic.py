@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial, reduce
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from onnx import TensorProto, helper
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.layer import OPS, Layer, ints, op, rectify
 
@@ -86,7 +86,7 @@ def largest(layer: Layer, *parts: Tensor) -> Tensor:
     if len(live) == 1 and len(parts) == 2:  # Relu, or like it far from 0
         (x,), (floor,) = live, [part for part in parts if part is not live[0]]
         if floor.numel() == 1 and x.ndim >= floor.ndim:
-            return rectify(layer, x, lambda x: F.threshold(x, floor.item(), floor.item()))
+            return rectify(layer, x, lambda x: functional.threshold(x, floor.item(), floor.item()))
     return reduce(torch.maximum, parts)
 
 

@@ -1,8 +1,8 @@
 """Products of matrices, and attention, which is made of them."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.activations import activate
 from oracle.layer import OPS, Layer, op
@@ -77,7 +77,7 @@ def attend_to_keys(
     bias = q.new_zeros(q.shape[2], k.shape[2])
     if mask is not None:
         mask = torch.zeros(mask.shape).double().masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
-        bias = bias + F.pad(mask, (0, k.shape[2] - mask.shape[-1]), value=-torch.inf)
+        bias = bias + functional.pad(mask, (0, k.shape[2] - mask.shape[-1]), value=-torch.inf)
     if layer["is_causal"]:
         bias = bias + torch.full(bias.shape[-2:], -torch.inf).triu(1)
     y = attend(q, k, v, layer["scale"], bias, layer.get("softcap", 0.0))

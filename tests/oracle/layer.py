@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from onnx import helper, numpy_helper
 from torch import Tensor
+from torch.nn import functional
 
 Method = Literal["deconvnet", "guided", "gradient"]
 Map = Callable[[Tensor], Tensor]
@@ -100,7 +100,7 @@ class Detour(torch.autograd.Function):
         return ctx.back(signals[0]), None, None
 
 
-def rectify(layer: Layer, x: Tensor, f: Map, limit: Map = F.relu, gain: Tensor | float = 1.0) -> Tensor:
+def rectify(layer: Layer, x: Tensor, f: Map, limit: Map = functional.relu, gain: Tensor | float = 1.0) -> Tensor:
     """f(x); on the way back `limit`, which f is like far from 0, takes the place of f' or comes before it.
 
     gain: the slope of `limit` upwards; where f' comes too, it is in f' already, and not taken twice.

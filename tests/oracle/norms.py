@@ -1,8 +1,8 @@
 """Norms: exact in every method, except LRN, which deconvnet walks back through as if it were not there."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.layer import OPS, Detour, Layer, op
 
@@ -23,7 +23,7 @@ def standardize(x: Tensor, axes: list[int], epsilon: float) -> tuple[Tensor, Ten
 def normalize_locally(layer: Layer, x: Tensor) -> Tensor:
     def f(x: Tensor) -> Tensor:
         size, channels = layer["size"], x.shape[1]
-        squares = F.pad(x.square(), (0, 0) * (x.ndim - 2) + ((size - 1) // 2, size // 2))
+        squares = functional.pad(x.square(), (0, 0) * (x.ndim - 2) + ((size - 1) // 2, size // 2))
         total = sum(squares[:, i : i + channels] for i in range(size))
         divisor = layer.get("bias", 1.0) + layer.get("alpha", 1e-4) / size * total
         return x / divisor ** layer.get("beta", 0.75)

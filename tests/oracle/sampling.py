@@ -4,8 +4,8 @@ import itertools
 import math
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.layer import Layer, op
 
@@ -13,12 +13,12 @@ from oracle.layer import Layer, op
 @op("GridSample")
 def sample_grid(layer: Layer, x: Tensor, grid: Tensor) -> Tensor:
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(name := layer.get("mode", "bilinear"), name)
-    return F.grid_sample(x, grid, mode, layer.get("padding_mode", "zeros"), bool(layer["align_corners"]))
+    return functional.grid_sample(x, grid, mode, layer.get("padding_mode", "zeros"), bool(layer["align_corners"]))
 
 
 @op("AffineGrid")
 def affine_grid(layer: Layer, theta: Tensor, size: Tensor) -> Tensor:
-    return F.affine_grid(theta, size.tolist(), bool(layer["align_corners"]))
+    return functional.affine_grid(theta, size.tolist(), bool(layer["align_corners"]))
 
 
 @op("RoiAlign")
@@ -81,7 +81,7 @@ def convolve_deformed(
         ]
         points = offset[:, tap].movedim(1, -1) + torch.stack(torch.meshgrid(*starts, indexing="ij"), -1)
         unit = 2 * points / (torch.tensor(sizes) - 1).clamp(min=1) - 1
-        read = F.grid_sample(planes, unit.flip(-1), "bilinear", "zeros", align_corners=True)
+        read = functional.grid_sample(planes, unit.flip(-1), "bilinear", "zeros", align_corners=True)
         if mask is not None:
             read = read * mask.reshape(batch * parts, -1, 1, *counts)[:, tap]
         columns.append(read.reshape(batch, groups, -1, *counts))

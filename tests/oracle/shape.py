@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.arithmetic import KINDS
 from oracle.layer import OPS, Layer, as_tensor, ints, op
@@ -82,7 +82,7 @@ def pad(
     mode = layer.get("mode", "constant")
     if mode == "constant":
         flat = [amount for axis in reversed(range(x.ndim)) for amount in ends.get(axis, (0, 0))]
-        return F.pad(x, flat, value=layer.get("value", 0.0) if value is None else value.item())
+        return functional.pad(x, flat, value=layer.get("value", 0.0) if value is None else value.item())
     for axis, (before, after) in ends.items():
         size = x.shape[axis]
         places = np.arange(size)[max(-before, 0) : size - max(-after, 0)]
@@ -104,7 +104,7 @@ def fit(layer: Layer, x: Tensor, shape: Tensor) -> Tensor:
         spare = size - x.shape[axis]
         before = spare // 2 if spare > 0 else -(-spare // 2)
         flat = [0, 0] * (x.ndim - 1 - axis % x.ndim) + [before, spare - before]
-        x = F.pad(x, flat)
+        x = functional.pad(x, flat)
     return x
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import onnx
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.growth import GROWTHS, Series, WildError
 from oracle.layer import DOMAINS, Layer
@@ -47,7 +47,7 @@ class Spelling:
 
     def limit(self, signal: Tensor) -> Tensor:
         """What f is like far from 0."""
-        return self.above * F.relu(signal) - self.below * F.relu(-signal)
+        return self.above * functional.relu(signal) - self.below * functional.relu(-signal)
 
     def compute(self, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """f(x), with its own derivative."""

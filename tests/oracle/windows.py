@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own spelling)
 from torch import Tensor
+from torch.nn import functional
 
 from oracle.activations import activate
 from oracle.layer import OPS, Layer, op
 
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-MAXIMIZE = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+MAXIMIZE = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Window:
         for axis in reversed(range(self.rank)):
             seen = (self.counts[axis] - 1) * self.strides[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1
             flat += [self.pads[axis], seen - x.shape[2 + axis] - self.pads[axis]]
-        return F.pad(x, flat, value=value)
+        return functional.pad(x, flat, value=value)
 
     def total(self, x: Tensor) -> Tensor:
         """The sum of each window of each channel."""
@@ -104,7 +104,7 @@ def transpose_convolve(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | N
             begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
             end = (spare if wanted else total) - begin
         flat += [-begin, extra[axis] - end]
-    y = F.pad(y, flat)
+    y = functional.pad(y, flat)
     return y if bias is None else y + bias.reshape(-1, *[1] * rank)
 
 
@@ -133,7 +133,7 @@ def pool_average(layer: Layer, x: Tensor) -> Tensor:
     counted = torch.ones_like(x[:1, :1])
     if layer["count_include_pad"]:  # only the pads: what ceil_mode adds beyond them never counts
         ends = zip(window.pads[: window.rank], window.pads[window.rank :], strict=True)
-        counted = F.pad(counted, [amount for pair in list(ends)[::-1] for amount in pair], value=1.0)
+        counted = functional.pad(counted, [amount for pair in list(ends)[::-1] for amount in pair], value=1.0)
         window_of_pads = replace(window, pads=[0] * len(window.pads))
         return window.total(x) / window_of_pads.total(counted)
     return window.total(x) / window.total(counted)
