@@ -1,4 +1,7 @@
-"""Cutting: how a companion makes windows and switches of whole maps, which stay on the device where they were made."""
+"""Cutting: how a companion makes windows and switches of whole maps, which stay on the device where they were made.
+
+What is not on a device of its own is cut before it goes into the companion, by the runtime floor's windows.py.
+"""
 
 from collections.abc import Sequence
 from math import prod

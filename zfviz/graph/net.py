@@ -102,10 +102,8 @@ class Net(Builder):
             return self.constant(tensor.values, tensor.values.dtype)
         maker = tensor.inputs[0] if tensor.inputs else None
         source = maker.inputs[0] if maker and (maker.domain, maker.op) == (OWN, "Window") else tensor
-        if (clashing := source.name if self.cutting else name) in RESERVED:
-            raise UnsupportedError(f"the model has a tensor named {clashing!r}, a reserved name; rename it")
         if name in self.canonical.weights:
-            return self.weights.setdefault(name, gs.Variable(name))
+            return self.weights.setdefault(name, gs.Variable(_allowed(name)))
         if source.name in self.canonical.made_by or source is self.canonical.image:
             self.sources[name] = source.name
             return self._windowed(tensor, source.name) if self.cutting else self._input(name, tensor)
@@ -149,7 +147,7 @@ class Net(Builder):
 
     def _input(self, name: str, tensor: gs.Tensor) -> gs.Tensor:
         """The input of the companion that bears a forward value."""
-        return self.values.setdefault(name, gs.Variable(name, tensor.dtype, self.rows(tensor)))
+        return self.values.setdefault(name, gs.Variable(_allowed(name), tensor.dtype, self.rows(tensor)))
 
     def _windowed(self, tensor: gs.Tensor, source: str) -> gs.Tensor:
         """The window that a tensor is, cut out of the whole map."""
@@ -360,3 +358,10 @@ class Net(Builder):
         if len(node.inputs) > 2 and not node.inputs[2].is_empty():
             value = self.emit("Sub", value, aligned(node.inputs[2]))
         return self.emit("Mul", value, aligned(node.inputs[1]))
+
+
+def _allowed(name: str) -> str:
+    """The name, which a tensor of the user's brings along. Raises UnsupportedError where it is ours."""
+    if name in RESERVED:
+        raise UnsupportedError(f"the model has a tensor named {name!r}, a reserved name; rename it")
+    return name

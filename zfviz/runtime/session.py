@@ -82,6 +82,7 @@ class Session:
             if isinstance(value, ort.OrtValue):
                 binding.bind_ortvalue_input(name, value)
             elif name in kept:
+                # what goes in and comes out lies where it was, so that somebody has to hold it
                 held[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), self.device)
                 binding.bind_ortvalue_input(name, held[name])
             else:
