@@ -346,3 +346,6 @@ def test_a_reserved_name_is_refused_where_its_value_is_asked_for(name: str) -> N
     model = load(small(f"c = Conv(x, w) {name} = Sigmoid(c) y = Relu({name})"))
     with pytest.raises(UnsupportedError, match=f"'{name}', a reserved name"):
         build_companion(model.canonical, "y", "gradient")
+    weight = network(f"y = Conv(x, {name})", SIZES, 13, {name: (4, 3, 3, 3)})
+    with pytest.raises(UnsupportedError, match=f"'{name}', a reserved name"):
+        build_companion(load(weight).canonical, "y")
