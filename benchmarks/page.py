@@ -16,7 +16,7 @@ What windows save is what a unit does not see: of 224 pixels a side, one of ZFNe
 convolution 196, one of ResNet-50's last all. All rows are [below](#all-rows).
 
 Measured by `python benchmarks/speed.py -o docs/speed.json --page docs/speed.md` (`pip install -e '.[oracle,exporters]'`
-first; it takes an hour; `--networks zfnet --units 1 --runs 1` takes minutes): each row in one run, the contenders in
+first; it takes an hour; `--networks zfnet --units 1 --runs 1` takes a minute): each row in one run, the contenders in
 turns, medians of {runs} runs or more, on {processor}; {versions}; one thread each where no other number is given.
 Before a time is taken, the projections of both programs are compared, for the same rectified maps, since a rounding
 there moves switches; the largest difference, relative to the largest value, was {difference:.0e}.
